@@ -1,0 +1,139 @@
+// Package policy turns rules into decisions: given what a client asks for (a
+// [Target]), [Rules.Decide] says by which route, to which endpoints, with what
+// demands on TLS and SASL the gateway may go there, and which line of the
+// configuration says so.
+//
+// The package is pure: it does no I/O and imports nothing else of this program.
+// The zero value of each of its types refuses.
+package policy
+
+// Target is what a client asks for.
+type Target struct {
+	// Domain is the domain part of the account's JID, in A-label form and
+	// lower case.
+	Domain string
+	// Local is the account's local part, empty while it is not known.
+	Local string
+}
+
+// TLSMode says what proves that the far end is the domain's server.
+type TLSMode uint8
+
+// The TLS modes. TLSUnset refuses.
+const (
+	TLSUnset  TLSMode = iota
+	TLSVerify         // "verify": PKIX certificate for the JID's domain (RFC 6125, RFC 7590 §3)
+	TLSPin            // "pin": one of the configured SPKI pins, no certificate authority needed
+	TLSOnion          // "onion": the onion address itself, which the owner bound to the domain
+)
+
+// PQ says whether the post-quantum key exchange X25519MLKEM768 is used.
+type PQ uint8
+
+// The post-quantum settings.
+const (
+	PQUnset PQ = iota
+	PQOff
+	PQPrefer
+	PQRequire
+)
+
+// SASLMode says who authenticates upstream (docs/security.md).
+type SASLMode uint8
+
+// The SASL modes. SASLUnset refuses.
+const (
+	SASLUnset SASLMode = iota
+	Originate
+	Relay
+	Passthrough
+)
+
+// AuthMin is the weakest SASL mechanism that may go upstream, in rising order.
+type AuthMin uint8
+
+// The authentication floors. AuthUnset refuses. AuthPlain can only be set for a
+// domain by name.
+const (
+	AuthUnset AuthMin = iota
+	AuthPlain
+	AuthSCRAM
+	AuthSCRAMPlus
+	AuthExternal
+)
+
+// Binding says whether SASL channel binding (RFC 5056) must be used.
+type Binding uint8
+
+// The channel binding settings.
+const (
+	BindingUnset Binding = iota
+	BindingPrefer
+	BindingRequire
+)
+
+// PinMode says what becomes of the server keys that were seen.
+type PinMode uint8
+
+// The pin modes: trust on first use, and then warn or refuse on a change.
+const (
+	PinUnset PinMode = iota
+	PinOff
+	PinTOFUWarn
+	PinTOFUStrict
+)
+
+// Redirect says whether see-other-host (RFC 6120 §4.9.3.19) is followed.
+type Redirect uint8
+
+// The redirect settings.
+const (
+	RedirectUnset Redirect = iota
+	RedirectDeny
+	RedirectSameDomain
+)
+
+// Registration says whether a client may make an account through the gateway
+// (XEP-0077).
+type Registration uint8
+
+// The registration settings.
+const (
+	RegistrationUnset Registration = iota
+	RegistrationDeny
+	RegistrationAllow
+)
+
+// Decision is what policy says of a target.
+type Decision struct {
+	Target Target
+
+	Route     Route
+	Endpoints []Endpoint // where to go; empty: discover by DNS over the route
+	Onion     *Endpoint  // the onion endpoint the owner bound to the domain, tried first and alone
+
+	TLS        TLSMode
+	MinTLS     uint16 // tls.VersionTLS12 or tls.VersionTLS13
+	PQ         PQ
+	CAFile     string   // PEM file of one more root, for this domain alone; empty: none
+	Pins       []string // "sha256/BASE64" of the SubjectPublicKeyInfo
+	Pin        PinMode
+	ClientCert string // PEM file with certificate and key for SASL EXTERNAL; empty: none
+
+	SASL         SASLMode
+	AuthMin      AuthMin
+	Binding      Binding
+	Redirect     Redirect
+	Registration Registration
+
+	// Why names, for each setting, the value and where it comes from, in the
+	// order in which explain prints them.
+	Why []Reason
+}
+
+// Reason is one setting of a decision and its source.
+type Reason struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Source string `json:"source"` // "built-in default", or FILE:LINE
+}
