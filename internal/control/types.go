@@ -1,0 +1,131 @@
+// Package control is the way into a running daemon: HTTP with JSON bodies over
+// a unix socket that only its owner (and root) may use. `xmpp-gw status` and
+// other commands speak it, and so may a script:
+//
+//	curl --unix-socket "$XDG_RUNTIME_DIR/xmpp-gw/control.sock" http://xmpp-gw/v1/status
+//
+// The daemon's side is [Listen] and [Serve]; the other is [Client]. The types of
+// this file are the wire format, which docs/control.md describes: fields are
+// added to it, never renamed or given another meaning, within /v1.
+//
+// The answers name the domains, endpoints and circuits of the owner's sessions.
+// They hold no JID, no stanza and no secret.
+package control
+
+import "time"
+
+// Status is the answer to GET /v1/status.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// State is "starting" until the listeners are open, then "ready", and
+	// "draining" from the first request to stop.
+	State string `json:"state"`
+	// Config is the configuration file, empty for the built-in defaults, and
+	// ConfigLoaded the time of the last load that succeeded.
+	Config       string    `json:"config"`
+	ConfigLoaded time.Time `json:"config_loaded"`
+	// ConfigError says why the last reload was refused; the configuration from
+	// before it is in force.
+	ConfigError string     `json:"config_error,omitempty"`
+	Tor         Tor        `json:"tor"`
+	Listeners   []Listener `json:"listeners"`
+	Sessions    Counts     `json:"sessions"`
+}
+
+// The states of the daemon and of Tor.
+const (
+	StateOff      = "off"
+	StateStarting = "starting"
+	StateReady    = "ready"
+	StateDraining = "draining"
+	StateFailed   = "failed"
+)
+
+// Tor is what the daemon knows of its Tor.
+type Tor struct {
+	// State is "off" (the configuration uses none), "starting", "ready" or
+	// "failed".
+	State string `json:"state"`
+	// Managed tells a tor that the daemon started from the system's own.
+	Managed bool   `json:"managed"`
+	Version string `json:"version,omitempty"`
+	// Bootstrap is in percent, and Doing Tor's own words for the present step.
+	Bootstrap int    `json:"bootstrap"`
+	Doing     string `json:"doing,omitempty"`
+	// Error and Hint are set when State is "failed".
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// Listener is one place where the daemon accepts connections.
+type Listener struct {
+	Kind    string `json:"kind"`    // "c2s", "c2s-tls" or "metrics"
+	Address string `json:"address"` // HOST:PORT or unix:PATH
+}
+
+// Counts says how many sessions there are, and were since the daemon started.
+type Counts struct {
+	Open  int    `json:"open"`
+	Total uint64 `json:"total"`
+}
+
+// Session is one element of the answer to GET /v1/sessions. Fields that are not
+// known yet, in the state the session is in, are empty.
+type Session struct {
+	ID      string    `json:"id"`
+	Started time.Time `json:"started"`
+	// Age is in whole seconds.
+	Age    int64  `json:"age_seconds"`
+	State  string `json:"state"`
+	Domain string `json:"domain,omitempty"`
+	Route  string `json:"route,omitempty"`
+	// Endpoint is where the upstream leg ends: starttls://HOST:PORT or
+	// tls://HOST:PORT.
+	Endpoint string `json:"endpoint,omitempty"`
+	Circuit  string `json:"circuit,omitempty"`
+	TLS      TLS    `json:"tls"`
+	SASL     SASL   `json:"sasl"`
+	// Up is what went from the client to the server, in bytes and stanzas, and
+	// Down the other way.
+	Up   Flow `json:"up"`
+	Down Flow `json:"down"`
+}
+
+// TLS is the upstream leg's encryption.
+type TLS struct {
+	Version string `json:"version,omitempty"` // "TLS 1.3"
+	Group   string `json:"group,omitempty"`   // key exchange, "X25519MLKEM768"
+	Cipher  string `json:"cipher,omitempty"`
+	// Identity is what proved that the far end is the domain's server.
+	Identity string `json:"identity,omitempty"`
+}
+
+// SASL is the upstream leg's authentication.
+type SASL struct {
+	Mechanism string `json:"mechanism,omitempty"`
+	Binding   string `json:"binding,omitempty"` // channel binding type, RFC 5056
+}
+
+// Flow counts one direction of a session.
+type Flow struct {
+	Bytes   uint64 `json:"bytes"`
+	Stanzas uint64 `json:"stanzas"`
+}
+
+// Error is the body of every answer that is not a success, under the key
+// "error": what happened, why, and what to do.
+type Error struct {
+	What string `json:"what"`
+	Why  string `json:"why,omitempty"`
+	Hint string `json:"hint,omitempty"`
+}
+
+// Error is the what and the why in one line.
+func (e *Error) Error() string {
+	if e.Why == "" {
+		return e.What
+	}
+	return e.What + ": " + e.Why
+}
