@@ -9,7 +9,8 @@ import (
 // bufferSize is one TLS record's payload.
 const bufferSize = 16 << 10
 
-// buffers holds what streams read into and write from while they are not idle.
+// buffers holds what streams read into and write from while they are not idle. As passwords and
+// messages pass through them, they are wiped before they go back.
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Reader reads one direction of a stream. It is not safe for concurrent use.
@@ -29,6 +30,7 @@ type Reader struct {
 	start  int    // where the element being read starts
 	pos    int    // where the next one starts; start while it is not known
 	end    int    // end of what was read
+	dirty  int    // buf has held bytes up to here
 
 	lim   Limits
 	scan  scanner
@@ -294,8 +296,10 @@ func (r *Reader) fill(limit int) error {
 			if r.buf == nil {
 				r.take()
 				copy(r.buf, into[:n])
+				clear(into[:n])
 			}
 			r.end += n
+			r.dirty = max(r.dirty, r.end)
 			r.rdErr = err
 			return nil
 		}
@@ -314,6 +318,8 @@ func (r *Reader) take() {
 
 // drop gives the buffer back.
 func (r *Reader) drop() {
+	clear(r.buf[:r.dirty])
+	r.dirty = 0
 	if r.pooled != nil {
 		buffers.Put(r.pooled)
 	}
@@ -336,7 +342,7 @@ func (r *Reader) room(limit int) {
 	copy(to, r.buf[r.start:r.end])
 	if len(to) > len(r.buf) {
 		r.drop()
-		r.buf = to
+		r.buf, r.dirty = to, held
 	}
 	r.pos -= r.start
 	r.start, r.end = 0, held

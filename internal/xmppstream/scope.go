@@ -59,7 +59,7 @@ func (s *scanner) declare(b []byte, def int32) (int32, error) {
 			continue
 		}
 		uri := s.value(b, a)
-		if err := checkDecl(string(s.bytes(b, prefix)), string(s.bytes(b, uri))); err != nil {
+		if err := checkDecl(s.bytes(b, prefix), s.bytes(b, uri)); err != nil {
 			return 0, err
 		}
 		if len(s.scope) >= maxScope {
@@ -74,11 +74,11 @@ func (s *scanner) declare(b []byte, def int32) (int32, error) {
 }
 
 // checkDecl obeys Namespaces in XML 1.0 §3 (reserved prefixes) and §2.2 (no empty prefix binding).
-func checkDecl(prefix, uri string) error {
+func checkDecl(prefix, uri []byte) error {
 	switch {
-	case prefix == "xmlns" || uri == nsXMLNS || (prefix == "xml") != (uri == NSXML):
+	case string(prefix) == "xmlns" || string(uri) == nsXMLNS || (string(prefix) == "xml") != (string(uri) == NSXML):
 		return malformed("a declaration that rebinds the reserved prefixes xml and xmlns")
-	case prefix != "" && uri == "":
+	case len(prefix) > 0 && len(uri) == 0:
 		return malformed("a prefix that is bound to no namespace")
 	}
 	return nil

@@ -148,6 +148,7 @@ func (w *Writer) Flush() error {
 			w.mu.Unlock()
 		}
 	}
+	clear(b)
 	if pooled != nil {
 		buffers.Put(pooled)
 	}
@@ -165,6 +166,7 @@ func (w *Writer) Error(cond, text string) error {
 	}
 	return w.close(func(dst []byte) []byte {
 		if !w.opened {
+			w.opened = true
 			dst = appendHeader(dst, Header{ID: rand.Text()})
 		}
 		return n.Append(dst)
@@ -181,7 +183,7 @@ func (w *Writer) close(last func([]byte) []byte) error {
 	err := w.add(1024, func(dst []byte) []byte {
 		dst = last(dst)
 		w.closed = true
-		if w.opened || len(dst) > 0 {
+		if w.opened {
 			dst = append(dst, "</stream:stream>"...)
 		}
 		return dst
@@ -200,6 +202,7 @@ func (w *Writer) Release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
+	clear(w.buf)
 	if w.pooled != nil {
 		buffers.Put(w.pooled)
 	}
