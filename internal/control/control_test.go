@@ -31,11 +31,12 @@ func (fakeDaemon) Status() Status {
 
 func (fakeDaemon) Sessions() []Session {
 	return []Session{{
-		ID: "7f3a", Started: started, Age: 61, State: "relaying", Domain: "example.org", Route: "tor",
+		ID: "7f3a", Started: started, Age: 61, State: "online", Domain: "example.org", ClientTLS: "TLS 1.3", Route: "tor",
 		Endpoint: "starttls://xmpp.example.org:5222", Circuit: "12",
 		TLS:  TLS{Version: "TLS 1.3", Group: "X25519MLKEM768", Cipher: "TLS_AES_128_GCM_SHA256", Identity: "example.org"},
-		SASL: SASL{Mechanism: "SCRAM-SHA-256-PLUS", Binding: "tls-exporter"},
+		SASL: SASL{Mode: "originate", Mechanism: "SCRAM-SHA-256-PLUS", Binding: "tls-exporter"},
 		Up:   Flow{Bytes: 1000, Stanzas: 10}, Down: Flow{Bytes: 2000, Stanzas: 20},
+		Warnings: []string{"the key is new"},
 	}}
 }
 
@@ -347,11 +348,11 @@ func TestJSONNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"id":"7f3a","started":"2026-01-02T03:04:05Z","age_seconds":61,"state":"relaying",` +
-		`"domain":"example.org","route":"tor","endpoint":"starttls://xmpp.example.org:5222","circuit":"12",` +
+	const want = `{"id":"7f3a","started":"2026-01-02T03:04:05Z","age_seconds":61,"state":"online",` +
+		`"domain":"example.org","client_tls":"TLS 1.3","route":"tor","endpoint":"starttls://xmpp.example.org:5222","circuit":"12",` +
 		`"tls":{"version":"TLS 1.3","group":"X25519MLKEM768","cipher":"TLS_AES_128_GCM_SHA256","identity":"example.org"},` +
-		`"sasl":{"mechanism":"SCRAM-SHA-256-PLUS","binding":"tls-exporter"},` +
-		`"up":{"bytes":1000,"stanzas":10},"down":{"bytes":2000,"stanzas":20}}`
+		`"sasl":{"mode":"originate","mechanism":"SCRAM-SHA-256-PLUS","binding":"tls-exporter"},` +
+		`"up":{"bytes":1000,"stanzas":10},"down":{"bytes":2000,"stanzas":20},"warnings":["the key is new"]}`
 	if string(b) != want {
 		t.Errorf("the documented names changed\n got %s\nwant %s", b, want)
 	}

@@ -77,10 +77,13 @@ type Session struct {
 	ID      string    `json:"id"`
 	Started time.Time `json:"started"`
 	// Age is in whole seconds.
-	Age    int64  `json:"age_seconds"`
+	Age int64 `json:"age_seconds"`
+	// State is "opening", "login", "connecting" or "online".
 	State  string `json:"state"`
 	Domain string `json:"domain,omitempty"`
-	Route  string `json:"route,omitempty"`
+	// ClientTLS is the TLS version of the client leg, "none" without.
+	ClientTLS string `json:"client_tls,omitempty"`
+	Route     string `json:"route,omitempty"`
 	// Endpoint is where the upstream leg ends: starttls://HOST:PORT or
 	// tls://HOST:PORT.
 	Endpoint string `json:"endpoint,omitempty"`
@@ -91,6 +94,9 @@ type Session struct {
 	// Down the other way.
 	Up   Flow `json:"up"`
 	Down Flow `json:"down"`
+	// Warnings are sentences for the owner: what was let pass that could be
+	// better.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // TLS is the upstream leg's encryption.
@@ -104,6 +110,7 @@ type TLS struct {
 
 // SASL is the upstream leg's authentication.
 type SASL struct {
+	Mode      string `json:"mode,omitempty"` // "originate", "relay" or "passthrough"
 	Mechanism string `json:"mechanism,omitempty"`
 	Binding   string `json:"binding,omitempty"` // channel binding type, RFC 5056
 }

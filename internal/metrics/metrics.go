@@ -6,8 +6,8 @@
 // values is small and fixed by the program, so that whoever may read the numbers
 // learns only that.
 //
-// The numbers are asked for when Prometheus asks: [Serve] is handed a function
-// that takes a [Snapshot].
+// A [Recorder] counts; [Serve] answers Prometheus with a [Snapshot] that is taken
+// when it asks.
 package metrics
 
 import (
@@ -23,16 +23,17 @@ import (
 // Snapshot is the state of the daemon at one time. What counts, counts since the
 // daemon started, sessions that have ended included.
 type Snapshot struct {
-	Sessions map[Kind]int      // open now
-	Accepted uint64            // client connections
-	Failures map[string]uint64 // upstream legs that failed, by class ("tls", "egress", …)
-	Up, Down Flow              // client to server, and back
+	Sessions  map[Kind]int      // open now
+	Accepted  uint64            // client connections
+	Connected map[string]uint64 // upstream legs that were built, by kind of route
+	Failures  map[string]uint64 // upstream legs that failed, by class ("tls", "sasl", …)
+	Up, Down  Flow              // client to server, and back
 	// Bootstrap is Tor's progress in percent; -1 where no Tor is used.
 	Bootstrap int
 }
 
-// Kind is what open sessions are counted by. Route is the route's kind alone
-// ("tor", "socks"), as the owner may have put a host into its name.
+// Kind is what open sessions are counted by. Route is what [RouteKind] makes of
+// theirs.
 type Kind struct{ State, Route string }
 
 // Flow counts one direction.
@@ -73,7 +74,7 @@ type collector struct {
 	version  string
 	snapshot func() Snapshot
 
-	build, sessions, accepted, failures, bytes, stanzas, bootstrap *prometheus.Desc
+	build, sessions, accepted, connected, failures, bytes, stanzas, bootstrap *prometheus.Desc
 }
 
 func newCollector(version string, snapshot func() Snapshot) *collector {
@@ -85,6 +86,7 @@ func newCollector(version string, snapshot func() Snapshot) *collector {
 		build:     desc("build_info", "1, with the version of this xmpp-gw.", "version"),
 		sessions:  desc("sessions", "Open sessions.", "state", "route"),
 		accepted:  desc("sessions_accepted_total", "Client connections accepted."),
+		connected: desc("upstream_connects_total", "Upstream legs that were built.", "route"),
 		failures:  desc("upstream_failures_total", "Upstream legs that failed.", "class"),
 		bytes:     desc("bytes_total", "Bytes of XML relayed.", "direction"),
 		stanzas:   desc("stanzas_total", "Stanzas relayed.", "direction"),
@@ -94,7 +96,7 @@ func newCollector(version string, snapshot func() Snapshot) *collector {
 
 // Describe is part of prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.build, c.sessions, c.accepted, c.failures, c.bytes, c.stanzas, c.bootstrap} {
+	for _, d := range []*prometheus.Desc{c.build, c.sessions, c.accepted, c.connected, c.failures, c.bytes, c.stanzas, c.bootstrap} {
 		out <- d
 	}
 }
@@ -113,6 +115,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.sessions, float64(n), kind.State, kind.Route)
 	}
 	counter(c.accepted, s.Accepted)
+	for route, n := range s.Connected {
+		counter(c.connected, n, route)
+	}
 	for class, n := range s.Failures {
 		counter(c.failures, n, class)
 	}

@@ -13,14 +13,25 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snapshot := Snapshot{
-		Sessions:  map[Kind]int{{"relaying", "tor"}: 2, {"dialing", "socks"}: 1},
-		Accepted:  12,
-		Failures:  map[string]uint64{"tls": 3},
-		Up:        Flow{1000, 10},
-		Down:      Flow{2000, 20},
-		Bootstrap: 45,
+	var r Recorder
+	if snapshot := r.Snapshot(); snapshot.Bootstrap != -1 {
+		t.Error("a fresh recorder claims to know Tor")
 	}
+	for range 12 {
+		r.SessionStarted()
+	}
+	for range 3 {
+		r.UpstreamFailed("tls")
+	}
+	r.UpstreamConnected("tor")
+	r.UpstreamConnected("socks:proxy.example.org")
+	r.UpstreamConnected("socks:other")
+	r.Moved(400, 1500, 4, 15)
+	r.Moved(600, 500, 6, 5)
+	r.SessionEnded()
+	snapshot := r.Snapshot()
+	snapshot.Sessions = map[Kind]int{{"relaying", "tor"}: 2, {"dialing", "socks"}: 1}
+	snapshot.Bootstrap = 45
 	s := Serve(l, "0.1.0", func() Snapshot { return snapshot })
 	defer s.Close()
 	get := func(path string) (int, string) {
@@ -46,6 +57,8 @@ func TestServe(t *testing.T) {
 		`xmpp_gw_sessions{route="tor",state="relaying"} 2`,
 		`xmpp_gw_sessions{route="socks",state="dialing"} 1`,
 		`xmpp_gw_sessions_accepted_total 12`,
+		`xmpp_gw_upstream_connects_total{route="socks"} 2`,
+		`xmpp_gw_upstream_connects_total{route="tor"} 1`,
 		`xmpp_gw_upstream_failures_total{class="tls"} 3`,
 		`xmpp_gw_bytes_total{direction="up"} 1000`,
 		`xmpp_gw_bytes_total{direction="down"} 2000`,
@@ -57,6 +70,10 @@ func TestServe(t *testing.T) {
 		if !strings.Contains(body, want+"\n") && !strings.Contains(body, "\n"+want) {
 			t.Errorf("no %s", want)
 		}
+	}
+
+	if strings.Contains(body, "example") {
+		t.Error("a route's name is shown")
 	}
 
 	snapshot.Bootstrap = -1
