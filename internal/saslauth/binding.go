@@ -1,0 +1,70 @@
+package saslauth
+
+import (
+	"crypto/tls"
+	"slices"
+
+	"github.com/xdg-go/scram"
+)
+
+// The channel binding types we speak, by their IANA names.
+const (
+	TLSExporter       = string(scram.ChannelBindingTLSExporter)       // RFC 9266
+	TLSUnique         = string(scram.ChannelBindingTLSUnique)         // RFC 5929 §3
+	TLSServerEndPoint = string(scram.ChannelBindingTLSServerEndpoint) // RFC 5929 §4
+)
+
+// preferred orders the types by what they bind to: this very connection before
+// the certificate alone, which whoever stole its key also has (XEP-0440 §4).
+var preferred = []string{TLSExporter, TLSUnique, TLSServerEndPoint}
+
+// binding gives the data of one type for a connection; ok is false when the
+// connection has none. Both sides derive the data from the same handshake.
+func binding(state *tls.ConnectionState, typ string) (cb scram.ChannelBinding, ok bool) {
+	if state == nil || !state.HandshakeComplete {
+		return cb, false
+	}
+	var err error
+	switch typ {
+	case TLSExporter:
+		// Fails under TLS 1.2 without the extended master secret, as it must
+		// (RFC 9266 §4.2).
+		cb, err = scram.NewTLSExporterBinding(state)
+	case TLSUnique:
+		// crypto/tls exports keys under TLS 1.2 only with the extended master
+		// secret, and without that tls-unique falls to the triple handshake
+		// attack (RFC 7627 §1).
+		if _, err = scram.NewTLSExporterBinding(state); err == nil {
+			cb = scram.NewTLSUniqueBinding(state.TLSUnique)
+		}
+	case TLSServerEndPoint:
+		// Fails for certificates whose signature has no one hash function,
+		// such as Ed25519 (RFC 5929 §4.1 leaves them undefined).
+		cb, err = scram.NewTLSServerEndpointBinding(state)
+	}
+	return cb, err == nil && cb.IsSupported()
+}
+
+// bindingFor chooses the best type of the server's list that state can give.
+func bindingFor(state *tls.ConnectionState, types []string) (scram.ChannelBinding, bool) {
+	for _, typ := range preferred {
+		if slices.Contains(types, typ) {
+			if cb, ok := binding(state, typ); ok {
+				return cb, true
+			}
+		}
+	}
+	return scram.ChannelBinding{}, false
+}
+
+// defaultBinding is the type for a server that sent no list: the default that
+// RFC 9266 §3 sets for TLS 1.3 and RFC 5802 §6.1 for what came before it.
+func defaultBinding(state *tls.ConnectionState) (scram.ChannelBinding, bool) {
+	if state.Version >= tls.VersionTLS13 {
+		return binding(state, TLSExporter)
+	}
+	if cb, ok := binding(state, TLSUnique); ok {
+		return cb, true
+	}
+	return binding(state, TLSServerEndPoint)
+}
