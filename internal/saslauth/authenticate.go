@@ -10,16 +10,6 @@ import (
 	"xmpp-gw/internal/xmppstream"
 )
 
-// Stream is what a login needs of the stream it runs on. Deadlines are the
-// caller's: ending the context does not interrupt a Next that waits, closing the
-// connection or its deadline does.
-type Stream interface {
-	// Send writes one complete element and flushes it.
-	Send(raw []byte) error
-	// Next reads the next top-level element.
-	Next() (*xmppstream.Element, error)
-}
-
 // Credentials are what a login is made with. They live in memory only.
 type Credentials struct {
 	Username string // local part of the account's JID
@@ -79,14 +69,44 @@ func Authenticate(ctx context.Context, s Stream, offer Offer, cred *Credentials,
 	}
 	for i, a := range attempts {
 		x := &exchange{ctx: ctx, s: s, attempt: a}
-		out, err := x.run(offer.BindingTypes, cred)
-		var refused *Failure
-		if i+1 < len(attempts) && !x.challenged && errors.As(err, &refused) {
-			continue // the type of channel binding was refused: see the package comment
+		m, err := a.client(offer.BindingTypes, cred)
+		if err != nil {
+			return Outcome{}, err
 		}
-		return out, err
+		out, err := x.run(m)
+		var refused *Failure
+		if guessed := a.flag == 'p' && offer.BindingTypes == nil; !guessed || x.challenged || !errors.As(err, &refused) {
+			return out, err
+		}
+		if i+1 == len(attempts) {
+			return Outcome{}, errRefusedType(rules, a, refused)
+		}
+		// Once more without binding: see the package comment.
 	}
 	return Outcome{}, errorOf(ErrTooWeak, "There is no way to log in.")
+}
+
+// errRefusedType is for a server that said no to a guessed type of binding where
+// there is no going on without.
+func errRefusedType(r Rules, a attempt, f *Failure) error {
+	kind := ErrBinding
+	if r.RatchetPlus {
+		kind = ErrRatchet
+	}
+	return errorOf(kind, "The server refused the login before it began ("+string(f.Condition)+"). It offers "+a.mechanism+
+		" without saying for which types of channel binding (XEP-0440), and does not know the account or does not take "+string(a.cb.Type)+
+		". Going on without is ruled out: the domain's rules demand it, or an earlier login was bound.")
+}
+
+// client makes the client side of the attempt's mechanism.
+func (a attempt) client(types []string, cred *Credentials) (mechanism, error) {
+	switch a.mechanism {
+	case external:
+		return oneStep(cred.Authzid), nil
+	case plain:
+		return newPlain(cred)
+	}
+	return newSCRAM(a, types, cred)
 }
 
 // exchange is one run of one mechanism.
@@ -98,20 +118,7 @@ type exchange struct {
 	challenged bool // the server accepted our first message
 }
 
-func (x *exchange) run(types []string, cred *Credentials) (Outcome, error) {
-	var m mechanism
-	var err error
-	switch x.mechanism {
-	case external:
-		m = oneStep(cred.Authzid)
-	case plain:
-		m, err = newPlain(cred)
-	default:
-		m, err = newSCRAM(x.attempt, types, cred)
-	}
-	if err != nil {
-		return Outcome{}, err
-	}
+func (x *exchange) run(m mechanism) (Outcome, error) {
 	initial, err := m.start()
 	if err != nil {
 		return Outcome{}, err
@@ -198,7 +205,7 @@ func (x *exchange) next() (*xmppstream.Node, error) {
 		}
 		e, err := x.s.Next()
 		if err != nil {
-			if errors.Is(err, io.EOF) {
+			if closed(err) {
 				err = errClosed
 			}
 			return nil, err
@@ -226,6 +233,9 @@ func (x *exchange) next() (*xmppstream.Node, error) {
 		return n, nil
 	}
 }
+
+// closed reports whether err means that the other side went.
+func closed(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 var errClosed = errorOf(ErrClosed, "The server closed the stream in the middle of the login.")
 

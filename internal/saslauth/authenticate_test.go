@@ -272,16 +272,13 @@ func TestRetryWithoutBinding(t *testing.T) {
 	if err != nil || out.Plus || out.Binding != "" || !out.PlusOffered || out.Mechanism != "SCRAM-SHA-1" || srv.flag != "n" || len(s.sent) != 3 {
 		t.Errorf("outcome %+v, flag %s, error %v, sent %q", out, srv.flag, err, s.sent)
 	}
-	for name, edit := range map[string]func(*Rules){
-		"required":     func(r *Rules) { r.Binding = policy.BindingRequire },
-		"floor":        func(r *Rules) { r.Min = policy.AuthSCRAMPlus },
-		"bound before": func(r *Rules) { r.RatchetPlus = true },
-	} {
-		rules := usual
-		edit(&rules)
-		var refused *Failure
-		if _, s, _, err := run(rules, false); !errors.As(err, &refused) || len(s.sent) != 1 {
-			t.Errorf("%s: %v after %d elements", name, err, len(s.sent))
+	required, floor, before := usual, usual, usual
+	required.Binding = policy.BindingRequire
+	floor.Min = policy.AuthSCRAMPlus
+	before.RatchetPlus = true
+	for rules, want := range map[Rules]error{required: ErrBinding, floor: ErrBinding, before: ErrRatchet} {
+		if _, s, _, err := run(rules, false); !errors.Is(err, want) || len(s.sent) != 1 {
+			t.Errorf("%+v: %v after %d elements", rules, err, len(s.sent))
 		}
 	}
 	var refused *Failure
@@ -427,5 +424,42 @@ func TestWipe(t *testing.T) {
 	c.Wipe()
 	if string(b) != strings.Repeat("\x00", len(b)) {
 		t.Error("the password is still there: " + strconv.Quote(string(b)))
+	}
+}
+
+// The SCRAM-SHA-1-PLUS exchange that XEP-0388 §2 prints, to the byte but for the
+// user agent, which we do not tell, and for its proof and signature, which do not
+// follow from its other values: these here were computed apart from this package.
+func TestTranscript(t *testing.T) {
+	const final = "c=cD10bHMtZXhwb3J0ZXIsLMcoQvOdBDePd4OswlmAWV3dg1a1Wh1tYPTBwVid10VU,r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6a09117a6-ac50-4f2f-93f1-93799c2bddf6,p=+8UyrQAeVIqsH2YovGeGTRx6zBM="
+	bound := unb64(t, "cD10bHMtZXhwb3J0ZXIsLMcoQvOdBDePd4OswlmAWV3dg1a1Wh1tYPTBwVid10VU")
+	a := attempt{
+		proto: SASL2, mechanism: "SCRAM-SHA-1-PLUS", offered: []string{"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"},
+		family: family{"SCRAM-SHA-1", sha1.New}, flag: 'p',
+		cb: scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: []byte(strings.TrimPrefix(bound, "p=tls-exporter,,"))},
+	}
+	m, err := newSCRAM(a, []string{TLSServerEndPoint, TLSExporter}, alice())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := scram.SHA1.NewClient("user", "pencil", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.conv = client.WithNonceGenerator(func() string { return "12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6" }).NewConversationWithChannelBinding(a.cb)
+	s := scripted(t,
+		"<challenge xmlns='urn:xmpp:sasl:2'>\n  cj0xMkM0Q0Q1Qy1FMzhFLTRBOTgtOEY2RC0xNUMzOEY1MUNDQzZhMDkxMTdhNi1hYzUwLTRmMmYtOTNmMS05Mzc5OWMyYmRkZjYscz1RU1hDUitRNnNlazhiZjkyLGk9NDA5Ng==\n</challenge>",
+		"<success xmlns='urn:xmpp:sasl:2'>\n  <additional-data>\n    " + b64("v=GRqYg0SPMGrqPRk5HfMz9nGHq94=") + "\n  </additional-data>\n  <authorization-identifier>user@example.org</authorization-identifier>\n</success>")
+	x := &exchange{attempt: a, ctx: context.Background(), s: s}
+	out, err := x.run(m)
+	want := Outcome{Protocol: SASL2, Mechanism: "SCRAM-SHA-1-PLUS", Binding: TLSExporter, Plus: true, PlusOffered: true, Identity: "user@example.org"}
+	if err != nil || out != want {
+		t.Errorf("outcome %+v, error %v", out, err)
+	}
+	if sent := []string{
+		"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='SCRAM-SHA-1-PLUS'><initial-response>cD10bHMtZXhwb3J0ZXIsLG49dXNlcixyPTEyQzRDRDVDLUUzOEUtNEE5OC04RjZELTE1QzM4RjUxQ0NDNg==</initial-response></authenticate>",
+		"<response xmlns='urn:xmpp:sasl:2'>" + b64(final) + "</response>",
+	}; !slices.Equal(s.sent, sent) {
+		t.Errorf("sent %q\nwant %q", s.sent, sent)
 	}
 }

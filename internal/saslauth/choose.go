@@ -145,7 +145,7 @@ func choosePlain(lists []attempt, r Rules, state *tls.ConnectionState) ([]attemp
 // errRatchet names the likeliest reasons for the loss, the worst one first.
 var errRatchet = errorOf(ErrRatchet, "Earlier logins at this domain were bound to their TLS connection, and the server does not offer that now. "+
 	"Somebody in the middle who holds a certificate for the domain would have to hide exactly this. "+
-	"If its operator says that channel binding was switched off, forget the domain's entry in the gateway's pin file and log in again.")
+	"If its operator says that channel binding was switched off (or that an old server moved to TLS 1.3), remove the domain from the gateway's pin file and log in again.")
 
 // chooseSCRAM decides about channel binding. a.offered has a SCRAM that we speak.
 func chooseSCRAM(a attempt, types []string, r Rules, state *tls.ConnectionState) ([]attempt, error) {

@@ -2,8 +2,6 @@ package saslauth
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -81,7 +79,7 @@ func ask(s Stream, p Protocol) (string, error) {
 	}
 	for range maxElements {
 		e, err := s.Next()
-		if errors.Is(err, io.EOF) || err == nil && e.Kind == xmppstream.End {
+		if closed(err) || err == nil && e.Kind == xmppstream.End {
 			return "", errorOf(ErrClosed, "The client closed the stream in the middle of the login.")
 		}
 		if err != nil {
