@@ -49,6 +49,9 @@ func DialControl(ctx context.Context, addr string) (*Control, error) {
 	return c, nil
 }
 
+// Addr is the control port's address, as it was given.
+func (c *Control) Addr() string { return c.addr }
+
 // ErrControlClosed is what a request gets during and after [Control.Close].
 var ErrControlClosed = errors.New("the connection to tor's control port was closed")
 

@@ -6,17 +6,16 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 )
 
 const (
 	controlBudget = 30 * time.Second // from the child's start to its control port
-	stopBudget    = 5 * time.Second  // from SIGTERM to SIGKILL
+	stopBudget    = 3 * time.Second  // from SIGTERM to SIGKILL
 )
 
 func startManaged(ctx context.Context, o Options) (_ *Tor, err error) {
-	binary, err := findBinary(o.Binary)
+	binary, err := findBinary(o.Binary, usualBinaries())
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +41,7 @@ func startManaged(ctx context.Context, o Options) (_ *Tor, err error) {
 	}
 	t := &Tor{socks: "unix:" + files.socks(), version: version, child: child}
 	if err := t.attach(ctx, o); err != nil {
-		died := child.cause() // before Close, which would be the cause
+		died := child.diedOf(err)
 		t.Close()
 		if died != nil {
 			return nil, died
@@ -110,9 +109,15 @@ func waitControl(ctx context.Context, addr string) (*Control, error) {
 	}
 }
 
-// findBinary finds the tor program. Debian keeps it in /usr/sbin, which is not
+// usualBinaries is where tor may be. Debian keeps it in /usr/sbin, which is not
 // in everybody's PATH.
-func findBinary(name string) (string, error) {
+func usualBinaries() []string {
+	return []string{"tor", "/usr/sbin/tor", "/usr/local/bin/tor", "/opt/homebrew/bin/tor"}
+}
+
+// findBinary finds the tor program: the configured one, else the first of the
+// usual ones.
+func findBinary(name string, usual []string) (string, error) {
 	if name != "" {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -120,7 +125,7 @@ func findBinary(name string) (string, error) {
 		}
 		return path, nil
 	}
-	for _, name := range []string{"tor", "/usr/sbin/tor", "/usr/local/bin/tor", "/opt/homebrew/bin/tor"} {
+	for _, name := range usual {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
 		}
@@ -175,6 +180,19 @@ func (e *Died) Error() string {
 	return s
 }
 
+// diedOf is the child's end if that is behind err. The control connection's end
+// is seen a little before that of the process.
+func (c *child) diedOf(err error) error {
+	var stuck *BootstrapError
+	if !errors.As(err, &stuck) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		select {
+		case <-c.done:
+		case <-time.After(time.Second):
+		}
+	}
+	return c.cause()
+}
+
 // cause is why the child ended by itself, or nil.
 func (c *child) cause() error {
 	select {
@@ -187,7 +205,7 @@ func (c *child) cause() error {
 	}
 	last, inUse := c.log.last()
 	if inUse {
-		return fmt.Errorf("%w (%s)", ErrInUse, filepath.Base(c.files.data))
+		return ErrInUse
 	}
 	exit := "exit status 0"
 	var status *exec.ExitError

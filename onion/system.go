@@ -10,15 +10,10 @@ import (
 	"time"
 )
 
-// The usual places of a system's Tor: Debian's sockets, the default TCP ports
-// and, last, those of a running Tor Browser.
-func usualSOCKS() []string {
-	return []string{"unix:/run/tor/socks", "127.0.0.1:9050", "127.0.0.1:9150"}
-}
-
-func usualControl() []string {
-	return []string{"unix:/run/tor/control", "127.0.0.1:9051", "127.0.0.1:9151"}
-}
+// The usual places of a system's Tor: Debian's sockets and the default TCP
+// ports. (Tor Browser's ports are no daemon's: they go with its window.)
+func usualSOCKS() []string   { return []string{"unix:/run/tor/socks", "127.0.0.1:9050"} }
+func usualControl() []string { return []string{"unix:/run/tor/control", "127.0.0.1:9051"} }
 
 // probeBudget bounds a look at one place. All are on this machine.
 const probeBudget = 3 * time.Second
@@ -26,13 +21,16 @@ const probeBudget = 3 * time.Second
 // startSystem finds the system's Tor. Where its control port lets us in, it is
 // seen into the network as a managed one is.
 func startSystem(ctx context.Context, o Options) (*Tor, error) {
-	places := o.SystemSOCKS
+	places, owned := o.SystemSOCKS, func(string) error { return nil }
 	if len(places) == 0 {
-		places = usualSOCKS()
+		places, owned = usualSOCKS(), systemOwned
 	}
 	var tried []string
 	for _, addr := range places {
-		err := probe(ctx, addr)
+		err := owned(addr)
+		if err == nil {
+			err = probe(ctx, addr)
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // maxSocketPath is the longest path that a unix socket can have on all systems:
@@ -14,9 +16,9 @@ const maxSocketPath = 103
 
 // layout is where a managed Tor's files are.
 type layout struct {
-	data    string // DataDirectory
-	sockets string // a private directory for the two sockets
-	temp    bool   // sockets was made for this run alone
+	data    string   // DataDirectory
+	sockets string   // a private directory for the two sockets of this run alone
+	lock    *os.File // held as long as the data directory is ours
 }
 
 func (l layout) socks() string   { return filepath.Join(l.sockets, "socks") }
@@ -24,42 +26,48 @@ func (l layout) control() string { return filepath.Join(l.sockets, "control") }
 func (l layout) torrc() string   { return filepath.Join(l.data, "torrc") }
 func (l layout) nothing() string { return filepath.Join(l.data, "torrc-defaults") }
 
-// newLayout makes the directories.
-func newLayout(o Options) (layout, error) {
+// newLayout makes the directories and locks the data directory; clean undoes
+// it.
+func newLayout(o Options) (l layout, err error) {
 	if o.DataDir == "" {
-		return layout{}, errors.New("a managed tor needs a data directory")
+		return l, errors.New("a managed tor needs a data directory")
 	}
-	data, err := filepath.Abs(o.DataDir)
-	if err != nil {
-		return layout{}, err
+	if l.data, err = filepath.Abs(o.DataDir); err != nil {
+		return l, err
 	}
-	l := layout{data: data, sockets: filepath.Join(data, "sockets")}
+	base := l.data
 	if o.RuntimeDir != "" {
-		run, err := filepath.Abs(o.RuntimeDir)
-		if err != nil {
-			return layout{}, err
+		if base, err = filepath.Abs(o.RuntimeDir); err != nil {
+			return l, err
 		}
-		l.sockets = filepath.Join(run, "tor")
 	}
 	if err := privateDir(l.data); err != nil {
-		return layout{}, err
+		return l, err
 	}
-	if len(l.control()) > maxSocketPath {
-		if l.sockets, err = os.MkdirTemp("", "xmpp-gw-tor-"); err != nil {
-			return layout{}, err
-		}
-		l.temp = true
-		if len(l.control()) > maxSocketPath {
-			os.Remove(l.sockets)
-			return layout{}, fmt.Errorf("the paths of %s and of the temporary directory are both too long for a unix socket (%d bytes at most): set TMPDIR to a shorter one", o.DataDir, maxSocketPath)
-		}
-		return l, nil
+	// Tor has a lock of its own, but takes it after its sockets' paths: a
+	// second tor would have taken the first one's away by then.
+	if l.lock, err = lock(filepath.Join(l.data, "gateway.lock")); err != nil {
+		return l, err
 	}
-	return l, privateDir(l.sockets)
+	if l.sockets, err = socketDir(base); err != nil {
+		l.lock.Close()
+	}
+	return l, err
 }
 
-// privateDir makes dir, or closes the existing one to everybody else: tor
-// refuses a socket in a directory that others can enter.
+// clean removes the sockets and unlocks the data directory.
+func (l layout) clean() {
+	removeSockets(l.sockets)
+	l.lock.Close()
+}
+
+func removeSockets(dir string) {
+	os.Remove(filepath.Join(dir, "socks"))
+	os.Remove(filepath.Join(dir, "control"))
+	os.Remove(dir)
+}
+
+// privateDir makes dir, or closes the existing one to everybody else.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -67,12 +75,60 @@ func privateDir(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
-// clean removes the sockets.
-func (l layout) clean() {
-	os.Remove(l.socks())
-	os.Remove(l.control())
-	if l.temp {
-		os.Remove(l.sockets)
+// lock takes a file's lock, which the kernel gives back however we end.
+func lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, ErrInUse
+		}
+		return nil, fmt.Errorf("%s cannot be locked: %w", path, err)
+	}
+	return f, nil
+}
+
+// socketDir makes a new directory for sockets in base, or in the system's
+// temporary directory where their paths would be too long. (The new one is
+// private, as tor wants it, and never one where a dying tor still answers.)
+func socketDir(base string) (string, error) {
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return "", err
+	}
+	removeStale(base)
+	prefix := socketPrefix + strconv.Itoa(os.Getpid()) + "-"
+	for _, parent := range []string{base, os.TempDir()} {
+		dir, err := os.MkdirTemp(parent, prefix)
+		if err != nil {
+			return "", err
+		}
+		if len(dir)+len("/control") <= maxSocketPath {
+			return dir, nil
+		}
+		os.Remove(dir)
+	}
+	return "", fmt.Errorf("the paths of %s and of the temporary directory are too long for a unix socket (%d bytes at most): set TMPDIR to a shorter one", base, maxSocketPath)
+}
+
+const socketPrefix = "tor-"
+
+// removeStale removes what gateways that were killed have left in base: the
+// process in the directory's name is gone.
+func removeStale(base string) {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), socketPrefix)
+		number, _, ok2 := strings.Cut(rest, "-")
+		pid, err := strconv.Atoi(number)
+		if ok && ok2 && err == nil && pid > 0 && e.IsDir() && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			removeSockets(filepath.Join(base, e.Name()))
+		}
 	}
 }
 

@@ -28,9 +28,10 @@ const helperEnv = "TORNET_HELPER_DIR"
 
 // The network and a managed Tor in it, for all tests.
 var (
-	network  *tornet.Network
-	managed  *onion.Tor
-	progress []onion.Progress
+	network    *tornet.Network
+	managed    *onion.Tor
+	progress   []onion.Progress
+	nameserver string
 )
 
 func TestMain(m *testing.M) {
@@ -49,12 +50,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	names, err := serveNames()
-	if err != nil {
+	if nameserver, err = serveNames(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if network, err = tornet.Start(ctx, tornet.Config{Dir: dir, Nameserver: names}); err != nil {
+	if network, err = tornet.Start(ctx, tornet.Config{Dir: dir, Nameserver: nameserver}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
