@@ -57,9 +57,8 @@ type mechanism interface {
 // Authenticate logs in at the server whose features said offer. state is the TLS
 // connection's, nil without TLS.
 //
-// Errors: [*Failure] is the server's no; [*Error] is ours, and the stream must
-// then be closed unless it wraps ErrRules, ErrTooWeak, ErrBinding, ErrRatchet or
-// ErrDowngrade before anything was sent; any other error is the stream's.
+// Errors: [*Failure] is the server's no, after which its stream goes on; [*Error]
+// is ours, after which the caller closes it; any other error is the stream's.
 // Nothing that depends on the password leaves before the server's first message
 // was checked, and the password itself only by PLAIN.
 func Authenticate(ctx context.Context, s Stream, offer Offer, cred *Credentials, rules Rules, state *tls.ConnectionState) (Outcome, error) {

@@ -324,6 +324,9 @@ func TestOneStepMechanisms(t *testing.T) {
 		if err != nil || !slices.Equal(s.sent, []string{c.sent}) || out.Plus {
 			t.Errorf("sent %q, outcome %+v, error %v", s.sent, out, err)
 		}
+		if strings.Trim(string(s.raw[0]), "\x00") != "" {
+			t.Error("what was sent was not wiped")
+		}
 		p := SASL1
 		if c.offer.SASL2 != nil {
 			p = SASL2
@@ -449,7 +452,7 @@ func TestTranscript(t *testing.T) {
 	m.conv = client.WithNonceGenerator(func() string { return "12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6" }).NewConversationWithChannelBinding(a.cb)
 	s := scripted(t,
 		"<challenge xmlns='urn:xmpp:sasl:2'>\n  cj0xMkM0Q0Q1Qy1FMzhFLTRBOTgtOEY2RC0xNUMzOEY1MUNDQzZhMDkxMTdhNi1hYzUwLTRmMmYtOTNmMS05Mzc5OWMyYmRkZjYscz1RU1hDUitRNnNlazhiZjkyLGk9NDA5Ng==\n</challenge>",
-		"<success xmlns='urn:xmpp:sasl:2'>\n  <additional-data>\n    " + b64("v=GRqYg0SPMGrqPRk5HfMz9nGHq94=") + "\n  </additional-data>\n  <authorization-identifier>user@example.org</authorization-identifier>\n</success>")
+		"<success xmlns='urn:xmpp:sasl:2'>\n  <additional-data>\n    "+b64("v=GRqYg0SPMGrqPRk5HfMz9nGHq94=")+"\n  </additional-data>\n  <authorization-identifier>user@example.org</authorization-identifier>\n</success>")
 	x := &exchange{attempt: a, ctx: context.Background(), s: s}
 	out, err := x.run(m)
 	want := Outcome{Protocol: SASL2, Mechanism: "SCRAM-SHA-1-PLUS", Binding: TLSExporter, Plus: true, PlusOffered: true, Identity: "user@example.org"}

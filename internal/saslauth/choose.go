@@ -38,11 +38,6 @@ type Rules struct {
 	RatchetPlus bool
 }
 
-// needBinding reports whether a SCRAM login must be bound.
-func (r Rules) needBinding() bool {
-	return r.Binding == policy.BindingRequire || r.Min >= policy.AuthSCRAMPlus || r.RatchetPlus
-}
-
 // The names of the mechanisms besides SCRAM.
 const (
 	external = "EXTERNAL"
@@ -207,7 +202,7 @@ func unbound(a attempt, r Rules, flag byte, why string) ([]attempt, error) {
 	switch {
 	case r.RatchetPlus:
 		return nil, errRatchet
-	case r.needBinding():
+	case r.Binding == policy.BindingRequire || r.Min >= policy.AuthSCRAMPlus:
 		return nil, errorOf(ErrBinding, why+" The rules for this domain demand it (binding = \"require\" or auth_min = \"scram-plus\").")
 	}
 	for _, f := range families {

@@ -54,10 +54,11 @@ type fakeStream struct {
 	answer func(n *xmppstream.Node) []string
 	queue  []string
 	sent   []string
+	raw    [][]byte // what was sent, as it is now
 }
 
 func (f *fakeStream) Send(raw []byte) error {
-	f.sent = append(f.sent, string(raw))
+	f.sent, f.raw = append(f.sent, string(raw)), append(f.raw, raw)
 	if f.answer != nil {
 		f.queue = append(f.queue, f.answer(node(f.t, string(raw)))...)
 	}

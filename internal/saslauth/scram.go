@@ -101,7 +101,7 @@ func (s *scramClient) finish(data []byte) error {
 	if s.step == 1 {
 		return s.verify(data)
 	}
-	if s.conv.Valid() && len(data) == 0 {
+	if s.conv.Valid() { // proven in a challenge before
 		return nil
 	}
 	return s.unproven()
