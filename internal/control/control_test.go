@@ -63,6 +63,9 @@ func TestClient(t *testing.T) {
 	c := NewClient(path)
 	defer c.Close()
 	ctx := context.Background()
+	if Stale(path) {
+		t.Error("a live daemon's socket is stale")
+	}
 
 	status, err := c.Status(ctx)
 	if err != nil {
@@ -213,7 +216,13 @@ func TestNotRunning(t *testing.T) {
 	if err := ask(); !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), path) {
 		t.Errorf("without a socket: %v", err)
 	}
+	if Stale(path) {
+		t.Error("nothing is a stale socket")
+	}
 	leaveStale(t, path)
+	if !Stale(path) {
+		t.Error("a dead daemon's socket is not stale")
+	}
 	if err := ask(); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("with a dead daemon's socket: %v", err)
 	}

@@ -133,3 +133,16 @@ type peer struct{ pid, uid int }
 // trusts reports whether a process of user self may deal with one of user other:
 // it is the same user's, or root's.
 func trusts(self, other int) bool { return other == self || other == 0 }
+
+// Stale reports whether path is a unix socket at which nobody listens any more.
+func Stale(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return false
+	}
+	conn, err := dial(path)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
