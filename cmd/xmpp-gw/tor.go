@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"xmpp-gw/internal/control"
+	"xmpp-gw/onion"
+)
+
+// How long the keeper waits before it starts Tor again: twice as long after each
+// failure in a row.
+const (
+	torPauseMin = time.Second
+	torPauseMax = time.Minute
+)
+
+// torDaemon is a Tor that is ready, as onion.Start gives one.
+type torDaemon interface {
+	SOCKS() string
+	Version() string
+	Managed() bool
+	Circuit(ctx context.Context, socksUser string) (onion.Circuit, error)
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+// torKeeper starts Tor, and starts it again when it ended or could not be
+// started. Sessions that ask for Tor meanwhile wait while there is hope, and are
+// told the reason while there is none.
+type torKeeper struct {
+	start  func(context.Context, func(onion.Progress)) (torDaemon, error)
+	report func(control.Tor) // each change, one at a time
+	pause  time.Duration     // between the first failure and the next try
+
+	mu      sync.Mutex
+	now     control.Tor
+	daemon  torDaemon     // nil unless ready
+	err     error         // why there is none, while the state is "failed" or "off"
+	changed chan struct{} // closed at the next change
+}
+
+// newTorKeeper makes a keeper; nothing happens until run.
+func newTorKeeper(start func(context.Context, func(onion.Progress)) (torDaemon, error), report func(control.Tor)) *torKeeper {
+	return &torKeeper{
+		start: start, report: report, pause: torPauseMin,
+		now:     control.Tor{State: control.StateStarting},
+		changed: make(chan struct{}),
+	}
+}
+
+// run keeps Tor up until ctx ends, and then stops it.
+func (k *torKeeper) run(ctx context.Context) {
+	pause := k.pause
+	for ctx.Err() == nil {
+		daemon, err := k.start(ctx, k.progress)
+		if ctx.Err() != nil {
+			if err == nil {
+				daemon.Close()
+			}
+			return
+		}
+		switch {
+		case errors.Is(err, onion.ErrOff):
+			k.set(nil, err, control.Tor{State: control.StateOff})
+			return
+		case err == nil:
+			pause = k.pause
+			k.set(daemon, nil, control.Tor{
+				State: control.StateReady, Managed: daemon.Managed(), Version: daemon.Version(), Bootstrap: 100,
+			})
+			select {
+			case <-ctx.Done():
+				daemon.Close()
+				return
+			case <-daemon.Done():
+			}
+			if err = daemon.Err(); err == nil {
+				err = errors.New("tor ended")
+			}
+			daemon.Close()
+		}
+		k.set(nil, err, failedTor(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, torPauseMax)
+	}
+}
+
+// failedTor is the state of a Tor that ended with err.
+func failedTor(err error) control.Tor {
+	t := control.Tor{State: control.StateFailed, Error: err.Error()}
+	if e, ok := errors.AsType[*onion.BootstrapError](err); ok {
+		t.Bootstrap, t.Doing, t.Hint = e.Last.Percent, e.Last.Summary, e.Hint()
+	}
+	return t
+}
+
+func (k *torKeeper) progress(p onion.Progress) {
+	k.set(nil, nil, control.Tor{State: control.StateStarting, Bootstrap: p.Percent, Doing: p.Summary, Error: p.Warning})
+}
+
+// set changes the state and wakes whoever waits for one.
+func (k *torKeeper) set(daemon torDaemon, err error, now control.Tor) {
+	k.mu.Lock()
+	k.daemon, k.err, k.now = daemon, err, now
+	close(k.changed)
+	k.changed = make(chan struct{})
+	k.mu.Unlock()
+	k.report(now)
+}
+
+// get is the present state, and what will be closed when it changes.
+func (k *torKeeper) get() (torDaemon, error, <-chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.daemon, k.err, k.changed
+}
+
+// SOCKS is the address of Tor's SOCKS port. It waits for a Tor that is starting,
+// as long as ctx lets it; a Tor that failed is an error at once.
+func (k *torKeeper) SOCKS(ctx context.Context) (string, error) {
+	for {
+		daemon, err, changed := k.get()
+		switch {
+		case daemon != nil:
+			return daemon.SOCKS(), nil
+		case err != nil:
+			return "", err
+		}
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-changed:
+		}
+	}
+}
+
+// Circuit describes the circuit that carries the streams of a SOCKS user.
+func (k *torKeeper) Circuit(ctx context.Context, user string) (string, error) {
+	daemon, err, _ := k.get()
+	if daemon == nil {
+		return "", errors.Join(onion.ErrNoCircuit, err)
+	}
+	circuit, err := daemon.Circuit(ctx, user)
+	if err != nil {
+		return "", err
+	}
+	return circuit.String(), nil
+}
+
+// Status is the present state.
+func (k *torKeeper) Status() control.Tor {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.now
+}
