@@ -64,6 +64,30 @@ func TestThroughExit(t *testing.T) {
 	})
 }
 
+// The exits ask whom they are told to, while they run.
+func TestSetNameserver(t *testing.T) {
+	const host = "other.tornet.test"
+	other, err := serveNames(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := network.SetNameserver(other); err != nil {
+		t.Fatal(err)
+	}
+	defer network.SetNameserver(nameserver)
+	addr := net.JoinHostPort(host, fmt.Sprint(echo(t).Port))
+	for end := time.Now().Add(10 * time.Second); ; {
+		c, err := dial(t, managed.SOCKS(), fmt.Sprint("exit", time.Now()), addr)
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestHiddenService(t *testing.T) {
 	addr := echo(t)
 	svc, err := network.HiddenService(t.Context(), tornet.Port{Virtual: 5222, Target: addr.String()})

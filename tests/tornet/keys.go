@@ -135,7 +135,7 @@ AssumeReachable 1
 TestingMinTimeToReportBandwidth 1 day
 ServerDNSDetectHijacking 0
 ServerDNSTestAddresses
-ServerDNSResolvConfFile %s
+ServerDNSResolvConfFile "%s"
 ExitRelay 1
 ExitPolicyRejectPrivate 0
 ExitPolicy accept 127.0.0.0/8:*

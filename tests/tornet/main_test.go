@@ -50,7 +50,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if nameserver, err = serveNames(); err != nil {
+	if nameserver, err = serveNames(nameOfEcho); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -76,8 +76,9 @@ func run(m *testing.M) int {
 // nameOfEcho is a name that only our own DNS server knows.
 const nameOfEcho = "echo.tornet.test"
 
-// serveNames runs a DNS server on UDP and TCP for the rest of the process.
-func serveNames() (string, error) {
+// serveNames runs a DNS server that knows one host, on UDP and TCP, for the
+// rest of the process.
+func serveNames(host string) (string, error) {
 	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -90,7 +91,7 @@ func serveNames() (string, error) {
 		a := new(dns.Msg).SetReply(q)
 		name := q.Question[0].Name
 		switch {
-		case !strings.EqualFold(name, nameOfEcho+"."):
+		case !strings.EqualFold(name, host+"."):
 			a.Rcode = dns.RcodeNameError
 		case q.Question[0].Qtype == dns.TypeA:
 			a.Answer = []dns.RR{&dns.A{
@@ -100,7 +101,7 @@ func serveNames() (string, error) {
 		case q.Question[0].Qtype == dns.TypeSRV:
 			a.Answer = []dns.RR{&dns.SRV{
 				Hdr:  dns.RR_Header{Name: name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: 60},
-				Port: 5222, Target: nameOfEcho + ".",
+				Port: 5222, Target: host + ".",
 			}}
 		}
 		w.WriteMsg(a)
