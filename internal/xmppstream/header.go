@@ -197,11 +197,7 @@ func (s *scanner) takeHeader(b []byte, def int32) (*Header, error) {
 	if t.colon > 0 {
 		h.Prefix = string(b[t.name.off : t.name.off+t.colon])
 	}
-	local := t.name
-	if t.colon > 0 {
-		local = span{t.name.off + t.colon + 1, t.name.n - t.colon - 1}
-	}
-	if string(s.bytes(b, local)) != "stream" {
+	if string(s.bytes(b, t.local())) != "stream" {
 		return nil, &Error{BadFormat, "the first element is not a stream header"}
 	}
 	if t.empty {

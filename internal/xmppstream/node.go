@@ -3,7 +3,6 @@ package xmppstream
 import (
 	"bytes"
 	"strconv"
-	"strings"
 )
 
 // Node is an element as a small tree, for negotiation: stream features, SASL, errors. Text is all
@@ -92,8 +91,7 @@ func (s *scanner) node(b []byte, i int) (*Node, int, error) {
 	n := &Node{Space: string(s.bytes(b, t.uri)), Name: local(b, t.name, t.colon)}
 	for k := range s.attrs {
 		a := &s.attrs[k]
-		name := string(b[a.name.off : a.name.off+a.name.n])
-		if name == "xmlns" || strings.HasPrefix(name, "xmlns:") {
+		if a.decl {
 			continue
 		}
 		n.Attrs = append(n.Attrs, Attr{string(s.bytes(b, a.uri)), local(b, a.name, a.colon), string(s.bytes(b, s.value(b, a)))})

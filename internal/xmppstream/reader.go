@@ -232,8 +232,10 @@ func (r *Reader) fillHead(e *Element, b []byte) {
 	e.To, e.From, e.ID, e.Type = s.optional(b, h.to), s.optional(b, h.from), s.optional(b, h.id), s.optional(b, h.kind)
 	e.insert, e.decls = int(h.insert), s.bytes(b, h.decls)
 	e.Children = e.Children[:0]
-	for _, c := range h.children {
-		e.Children = append(e.Children, Child{s.bytes(b, c.uri), s.bytes(b, c.name)})
+	for k := range h.children {
+		e.Children = extend(e.Children)
+		c := &e.Children[k]
+		c.Space, c.Name = s.bytes(b, h.children[k].uri), s.bytes(b, h.children[k].name)
 	}
 }
 

@@ -22,6 +22,7 @@ type attr struct {
 	value span  // as written
 	uri   span  // resolved namespace, empty for attributes without a prefix and for declarations
 	plain bool  // the value stands for itself: no references, no whitespace but spaces
+	decl  bool  // declares a namespace
 }
 
 // maxScope bounds the namespace declarations in scope at one place, as each prefix is looked up
@@ -67,8 +68,16 @@ type tag struct {
 	colon    int32
 	uri      span // resolved
 	empty    bool // <a/>
-	xmlns    bool // has namespace declarations
-	prefixed int  // prefixed attributes other than declarations
+	decls    bool // has namespace declarations
+	prefixed bool // has prefixed attributes other than these
+}
+
+// local is the name without its prefix.
+func (t *tag) local() span {
+	if t.colon == 0 {
+		return t.name
+	}
+	return span{t.name.off + t.colon + 1, t.name.n - t.colon - 1}
 }
 
 // head collects what Element tells. Values are -1 long when absent.
@@ -319,7 +328,7 @@ func (s *scanner) endTag(b []byte, i int) (int, error) {
 // startTag reads the start tag at b[i] into s.tag and s.attrs and returns the index after it.
 func (s *scanner) startTag(b []byte, i int) (int, error) {
 	t := &s.tag
-	t.empty, t.xmlns, t.prefixed = false, false, 0
+	t.empty, t.decls, t.prefixed = false, false, false
 	s.attrs = s.attrs[:0]
 	i++
 	end, colon, err := name(b, i)
@@ -363,14 +372,14 @@ func (s *scanner) startTag(b []byte, i int) (int, error) {
 
 // attribute reads the attribute at b[i] onto s.attrs and returns the index after it.
 func (s *scanner) attribute(b []byte, i int) (int, error) {
-	end, colon, err := name(b, i)
+	start := i
+	i, colon, err := name(b, i)
 	if err != nil {
 		return 0, err
 	}
-	a := attr{name: span{int32(i), int32(end - i)}, colon: colon, plain: true}
-	own := b[i:end]
+	own := b[start:i]
 	for k := range s.attrs {
-		o := s.attrs[k].name
+		o := &s.attrs[k].name
 		if int(o.n) == len(own) && string(b[o.off:o.off+o.n]) == string(own) {
 			return 0, malformed("an attribute that stands twice in one tag")
 		}
@@ -378,12 +387,17 @@ func (s *scanner) attribute(b []byte, i int) (int, error) {
 	if len(s.attrs) >= s.lim.Attrs {
 		return 0, overLimit("too many attributes")
 	}
-	if (len(own) == 5 || colon == 5) && string(own[:5]) == "xmlns" {
-		s.tag.xmlns = true
-	} else if colon > 0 {
-		s.tag.prefixed++
+	s.attrs = extend(s.attrs)
+	a := &s.attrs[len(s.attrs)-1]
+	a.name.off, a.name.n = int32(start), int32(len(own))
+	a.colon, a.uri.n = colon, 0
+	a.plain, a.decl = true, false
+	switch {
+	case (colon == 5 || colon == 0 && len(own) == 5) && string(own[:5]) == "xmlns":
+		a.decl, s.tag.decls = true, true
+	case colon > 0:
+		s.tag.prefixed = true
 	}
-	i = end
 	for i < len(b) && b[i] != '=' {
 		if class[b[i]]&space == 0 {
 			return 0, malformed("an attribute without a value")
@@ -402,7 +416,7 @@ func (s *scanner) attribute(b []byte, i int) (int, error) {
 		return 0, malformed("an attribute value without quotes")
 	}
 	i++
-	start := i
+	a.value.off = int32(i)
 	for {
 		i = skipValue(b, i, quote)
 		if i == len(b) {
@@ -410,8 +424,7 @@ func (s *scanner) attribute(b []byte, i int) (int, error) {
 		}
 		switch c := b[i]; {
 		case c == quote:
-			a.value = span{int32(start), int32(i - start)}
-			s.attrs = append(s.attrs, a)
+			a.value.n = int32(i) - a.value.off
 			return i + 1, nil
 		case c == '<':
 			return 0, malformed("a less-than sign in an attribute value")
@@ -429,6 +442,16 @@ func (s *scanner) attribute(b []byte, i int) (int, error) {
 			}
 		}
 	}
+}
+
+// extend makes s one longer. What the new element holds is left from before: its fields are set
+// one by one, which is several times faster than appending a struct just made.
+func extend[T any](s []T) []T {
+	if len(s) < cap(s) {
+		return s[:len(s)+1]
+	}
+	var zero T
+	return append(s, zero)
 }
 
 // name reads the qualified name at b[i] and returns the index after it and the length of its

@@ -18,7 +18,7 @@ func (s *scanner) enter(b []byte) error {
 	if depth > 0 {
 		def = s.stack[depth-1].def
 	}
-	if t.xmlns {
+	if t.decls {
 		var err error
 		if def, err = s.declare(b, def); err != nil {
 			return err
@@ -31,17 +31,18 @@ func (s *scanner) enter(b []byte) error {
 	case 0:
 		s.noteRoot(b)
 	case 1:
-		name := t.name
-		if t.colon > 0 {
-			name.off, name.n = name.off+t.colon+1, name.n-t.colon-1
-		}
-		s.head.children = append(s.head.children, childSpan{name, t.uri})
+		name := t.local()
+		s.head.children = extend(s.head.children)
+		c := &s.head.children[len(s.head.children)-1]
+		c.name, c.uri = name, t.uri
 	}
 	if t.empty {
 		s.scope = s.scope[:outer]
 		return nil
 	}
-	s.stack = append(s.stack, open{t.name, outer, def})
+	s.stack = extend(s.stack)
+	o := &s.stack[len(s.stack)-1]
+	o.name, o.scope, o.def = t.name, outer, def
 	return nil
 }
 
@@ -49,14 +50,12 @@ func (s *scanner) enter(b []byte) error {
 func (s *scanner) declare(b []byte, def int32) (int32, error) {
 	for k := range s.attrs {
 		a := &s.attrs[k]
-		name := b[a.name.off : a.name.off+a.name.n]
-		var prefix span
-		switch {
-		case a.colon == 0 && string(name) == "xmlns":
-		case a.colon == 5 && string(name[:5]) == "xmlns":
-			prefix = span{a.name.off + 6, a.name.n - 6}
-		default:
+		if !a.decl {
 			continue
+		}
+		var prefix span
+		if a.colon > 0 {
+			prefix = span{a.name.off + 6, a.name.n - 6}
 		}
 		uri := s.value(b, a)
 		if err := checkDecl(s.bytes(b, prefix), s.bytes(b, uri)); err != nil {
@@ -65,10 +64,12 @@ func (s *scanner) declare(b []byte, def int32) (int32, error) {
 		if len(s.scope) >= maxScope {
 			return 0, overLimit("too many namespace declarations")
 		}
-		if prefix.n == 0 {
+		if a.colon == 0 {
 			def = int32(len(s.scope))
 		}
-		s.scope = append(s.scope, binding{prefix, uri})
+		s.scope = extend(s.scope)
+		d := &s.scope[len(s.scope)-1]
+		d.prefix, d.uri = prefix, uri
 	}
 	return def, nil
 }
@@ -123,7 +124,7 @@ func (s *scanner) resolveTag(b []byte, def int32) error {
 			return malformed("an element of the reserved name xmlns")
 		}
 	}
-	if t.prefixed == 0 {
+	if !t.prefixed {
 		return nil
 	}
 	return s.resolveAttrs(b)
@@ -134,10 +135,10 @@ func (s *scanner) resolveTag(b []byte, def int32) error {
 func (s *scanner) resolveAttrs(b []byte) error {
 	for k := range s.attrs {
 		a := &s.attrs[k]
-		name := b[a.name.off : a.name.off+a.name.n]
-		if a.colon == 0 || string(name[:a.colon]) == "xmlns" {
+		if a.colon == 0 || a.decl {
 			continue
 		}
+		name := b[a.name.off : a.name.off+a.name.n]
 		var err error
 		if a.uri, err = s.lookup(b, name[:a.colon]); err != nil {
 			return err
@@ -157,11 +158,8 @@ func (s *scanner) resolveAttrs(b []byte) error {
 // noteRoot fills the head from the root's start tag.
 func (s *scanner) noteRoot(b []byte) {
 	h, t := &s.head, &s.tag
-	h.uri, h.root = t.uri, t.name
+	h.uri, h.root = t.uri, t.local()
 	h.insert = t.name.off + t.name.n
-	if t.colon > 0 {
-		h.root = span{t.name.off + t.colon + 1, t.name.n - t.colon - 1}
-	}
 	h.to, h.from, h.id, h.kind = absent, absent, absent, absent
 	h.decls = span{}
 	if len(s.base.carry) > 0 {
@@ -169,9 +167,7 @@ func (s *scanner) noteRoot(b []byte) {
 	}
 	for k := range s.attrs {
 		a := &s.attrs[k]
-		switch a.name.n {
-		case 2, 4:
-		default:
+		if a.name.n != 2 && a.name.n != 4 {
 			continue
 		}
 		switch string(b[a.name.off : a.name.off+a.name.n]) {
