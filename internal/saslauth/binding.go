@@ -15,7 +15,7 @@ const (
 )
 
 // preferred orders the types by what they bind to: this very connection before
-// the certificate alone, which whoever stole its key also has (XEP-0440 §4).
+// the certificate alone, which whoever stole its key also has (XEP-0440 §3).
 var preferred = []string{TLSExporter, TLSUnique, TLSServerEndPoint}
 
 // binding gives the data of one type for a connection; ok is false when the
@@ -28,7 +28,7 @@ func binding(state *tls.ConnectionState, typ string) (cb scram.ChannelBinding, o
 	switch typ {
 	case TLSExporter:
 		// Fails under TLS 1.2 without the extended master secret, as it must
-		// (RFC 9266 §4.2).
+		// (RFC 9266).
 		cb, err = scram.NewTLSExporterBinding(state)
 	case TLSUnique:
 		// crypto/tls exports keys under TLS 1.2 only with the extended master

@@ -83,7 +83,7 @@ func choose(o Offer, haveCert bool, r Rules, state *tls.ConnectionState) ([]atte
 	}
 	if r.Channel != ChannelTLS {
 		state = nil
-		o.SASL2 = nil // XEP-0388 §5: only after TLS
+		o.SASL2 = nil // XEP-0388 §3: only after TLS
 	} else if state == nil {
 		return nil, errorOf(ErrRules, "The gateway lost the facts about its TLS connection to the server, so it refuses to log in.")
 	}
@@ -149,7 +149,7 @@ func chooseSCRAM(a attempt, types []string, r Rules, state *tls.ConnectionState)
 	}
 	bindable := offersPlus(a.offered)
 	switch {
-	case !bindable && types != nil: // XEP-0440 §4 rule 5
+	case !bindable && types != nil: // XEP-0440 §3 rule 5
 		return nil, errorOf(ErrDowngrade, "The server lists types of channel binding but no mechanism that uses one: "+
 			"somebody in the middle may have removed those, or its operator disabled them and left the list.")
 	case !bindable: // rule 3
@@ -177,7 +177,7 @@ func chooseSCRAM(a attempt, types []string, r Rules, state *tls.ConnectionState)
 	case types == nil:
 		return unbound(a, r, 'n', "This TLS connection has nothing that the login could be bound to.")
 	}
-	// The server can bind and so can we, but not in a common way. XEP-0440 §4
+	// The server can bind and so can we, but not in a common way. XEP-0440 §3
 	// rule 6 sees an attack in that unless tls-server-end-point, which all must
 	// have, is listed; XEP-0474 §7 lets us go on where the server's hash proves
 	// the lists.

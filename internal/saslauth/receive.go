@@ -18,7 +18,7 @@ const (
 // ClientFeatures is what a client is offered to log in with, as children of
 // <stream:features/>: PLAIN, since the gateway needs the password to log in
 // upstream. encrypted says that the client leg has TLS; without it (loopback,
-// where the owner allowed that) SASL2 is not offered (XEP-0388 §5).
+// where the owner allowed that) SASL2 is not offered (XEP-0388 §3).
 func ClientFeatures(encrypted bool) []byte {
 	b := []byte("<mechanisms xmlns='" + xmppstream.NSSASL + "'><mechanism>" + plain + "</mechanism></mechanisms>")
 	if encrypted {
