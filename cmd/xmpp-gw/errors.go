@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"strings"
 
 	"xmpp-gw/internal/control"
 )
@@ -26,7 +27,7 @@ func explain(err error) *problem {
 	case errors.Is(err, control.ErrNotRunning):
 		return &problem{
 			what: "no xmpp-gw is running",
-			why:  err.Error(),
+			why:  strings.TrimPrefix(err.Error(), control.ErrNotRunning.Error()+": "),
 			hint: "start it with `xmpp-gw run`; one with its own --state-dir is asked with the same --state-dir",
 		}
 	case errors.Is(err, fs.ErrPermission):

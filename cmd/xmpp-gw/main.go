@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -51,8 +52,9 @@ func group(c *cli.Context) error {
 	if name := c.Args().First(); name != "" {
 		p := usage("unknown command %q", name)
 		p.hint = fmt.Sprintf("`%s --help` lists the commands", c.Command.HelpName)
-		if near := cli.SuggestCommand(c.Command.Subcommands, name); near != "" && near != "help" {
-			p.hint = fmt.Sprintf("did you mean %q? `%s --help` lists the commands", near, c.Command.HelpName)
+		// The question comes as a sentence of its own, however far the guess.
+		if question := cli.SuggestCommand(c.Command.Subcommands, name); strings.Contains(question, `"`+name[:1]) {
+			p.hint = question + " " + p.hint
 		}
 		return p
 	}

@@ -28,7 +28,7 @@ func TestFail(t *testing.T) {
 		{"plain", errors.New("it broke"), exitFailed, "error: it broke\n"},
 		{"the daemon's", &control.Error{What: "a", Why: "b", Hint: "c"}, exitFailed, "error: a\n  b\nhint: c\n"},
 		{"not running", fmt.Errorf("%w: nothing listens at /x", control.ErrNotRunning), exitFailed,
-			"error: no xmpp-gw is running\n  no xmpp-gw is running here: nothing listens at /x\nhint: start it with `xmpp-gw run`; one with its own --state-dir is asked with the same --state-dir\n"},
+			"error: no xmpp-gw is running\n  nothing listens at /x\nhint: start it with `xmpp-gw run`; one with its own --state-dir is asked with the same --state-dir\n"},
 		{"permission", fs.ErrPermission, exitFailed,
 			"error: permission denied\n  permission denied\nhint: run the command as the user that owns it, for example with sudo -u\n"},
 		{"control characters", errors.New("a\x1b[31mb\u009bc"), exitFailed, "error: a?[31mb?c\n"},
