@@ -65,17 +65,23 @@ func (e *Element) Node() (*Node, error) {
 	return n, err
 }
 
-// Parse reads one element that stands alone, with limits lim.
+// Parse reads one element that stands alone, within lim.
 func Parse(raw []byte, lim Limits) (*Node, error) {
-	r := NewReader(bytes.NewReader(raw), lim)
-	defer r.Release()
-	r.scan.reset()
-	r.state = inStream
-	e, err := r.Next()
+	s := scanner{lim: lim}
+	s.reset()
+	if len(raw) == 0 || raw[0] != '<' || len(raw) > lim.Bytes {
+		return nil, malformed("one element was expected")
+	}
+	end, err := s.element(raw)
+	if err == errMore || err == nil && end < len(raw) {
+		err = malformed("one element was expected")
+	}
 	if err != nil {
 		return nil, err
 	}
-	return e.Node()
+	s.begin()
+	n, _, err := s.node(raw, 0)
+	return n, err
 }
 
 // node builds the tree of the element at b[i], which element has accepted before.
