@@ -17,12 +17,16 @@ const (
 	torPauseMax = time.Minute
 )
 
+// circuitsAge is how old a list of circuits may be: one that is asked for every
+// session is asked of Tor once.
+const circuitsAge = time.Second
+
 // torDaemon is a Tor that is ready, as onion.Start gives one.
 type torDaemon interface {
 	SOCKS() string
 	Version() string
 	Managed() bool
-	Circuit(ctx context.Context, socksUser string) (onion.Circuit, error)
+	Circuits(ctx context.Context) (map[string]onion.Circuit, error)
 	Done() <-chan struct{}
 	Err() error
 	Close() error
@@ -41,6 +45,10 @@ type torKeeper struct {
 	daemon  torDaemon     // nil unless ready
 	err     error         // why there is none, while the state is "failed" or "off"
 	changed chan struct{} // closed at the next change
+
+	circuitsMu sync.Mutex // held while Tor is asked, so that it is asked once
+	circuits   map[string]onion.Circuit
+	circuitsAt time.Time
 }
 
 // newTorKeeper makes a keeper; nothing happens until run.
@@ -144,13 +152,24 @@ func (k *torKeeper) SOCKS(ctx context.Context) (string, error) {
 
 // Circuit describes the circuit that carries the streams of a SOCKS user.
 func (k *torKeeper) Circuit(ctx context.Context, user string) (string, error) {
-	daemon, err, _ := k.get()
-	if daemon == nil {
-		return "", errors.Join(onion.ErrNoCircuit, err)
-	}
-	circuit, err := daemon.Circuit(ctx, user)
-	if err != nil {
+	k.circuitsMu.Lock()
+	defer k.circuitsMu.Unlock()
+	if err := ctx.Err(); err != nil {
 		return "", err
+	}
+	if time.Since(k.circuitsAt) > circuitsAge {
+		daemon, err, _ := k.get()
+		if daemon == nil {
+			return "", errors.Join(onion.ErrNoCircuit, err)
+		}
+		if k.circuits, err = daemon.Circuits(ctx); err != nil {
+			return "", err
+		}
+		k.circuitsAt = time.Now()
+	}
+	circuit, ok := k.circuits[user]
+	if !ok {
+		return "", onion.ErrNoCircuit
 	}
 	return circuit.String(), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ type fakeTor struct {
 	err    error
 	closed chan struct{}
 	once   sync.Once
+	asked  atomic.Int32
 }
 
 func newFakeTor(socks string) *fakeTor {
@@ -32,8 +34,9 @@ func (f *fakeTor) Managed() bool         { return true }
 func (f *fakeTor) Done() <-chan struct{} { return f.done }
 func (f *fakeTor) Err() error            { return f.err }
 func (f *fakeTor) Close() error          { f.once.Do(func() { close(f.closed) }); return nil }
-func (f *fakeTor) Circuit(context.Context, string) (onion.Circuit, error) {
-	return onion.Circuit{ID: "12", Hops: 3}, nil
+func (f *fakeTor) Circuits(context.Context) (map[string]onion.Circuit, error) {
+	f.asked.Add(1)
+	return map[string]onion.Circuit{"user": {ID: "12", Hops: 3}}, nil
 }
 
 // keep runs a keeper whose starts are taken from starts, one by one.
@@ -104,8 +107,16 @@ func TestTorIsWaitedFor(t *testing.T) {
 	if s := <-got; s != "unix:/tor<nil>" {
 		t.Errorf("SOCKS = %s", s)
 	}
-	if circuit, err := k.Circuit(short(t), "user"); err != nil || circuit == "" {
-		t.Errorf("Circuit = %q, %v", circuit, err)
+	for range 3 {
+		if circuit, err := k.Circuit(short(t), "user"); err != nil || circuit == "" {
+			t.Errorf("Circuit = %q, %v", circuit, err)
+		}
+	}
+	if _, err := k.Circuit(short(t), "nobody"); !errors.Is(err, onion.ErrNoCircuit) {
+		t.Errorf("Circuit of nobody = %v", err)
+	}
+	if n := tor.asked.Load(); n != 1 {
+		t.Errorf("Tor was asked %d times for its circuits", n)
 	}
 	if s := k.Status(); s.State != control.StateReady || !s.Managed || s.Version != "0.4.9.11" {
 		t.Errorf("Status = %+v", s)

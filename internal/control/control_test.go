@@ -29,7 +29,7 @@ func (fakeDaemon) Status() Status {
 	}
 }
 
-func (fakeDaemon) Sessions() []Session {
+func (fakeDaemon) Sessions(context.Context) []Session {
 	return []Session{{
 		ID: "7f3a", Started: started, Age: 61, State: "online", Domain: "example.org", ClientTLS: "TLS 1.3", Route: "tor",
 		Endpoint: "starttls://xmpp.example.org:5222", Circuit: "12",
@@ -78,7 +78,7 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (fakeDaemon{}).Sessions(); !reflect.DeepEqual(sessions, want) {
+	if want := (fakeDaemon{}).Sessions(context.Background()); !reflect.DeepEqual(sessions, want) {
 		t.Errorf("Sessions\n got %+v\nwant %+v", sessions, want)
 	}
 	if err := c.Reload(ctx); err != nil {
@@ -203,8 +203,8 @@ func TestEmptyListsAreLists(t *testing.T) {
 
 type emptyDaemon struct{ fakeDaemon }
 
-func (emptyDaemon) Status() Status      { return Status{} }
-func (emptyDaemon) Sessions() []Session { return nil }
+func (emptyDaemon) Status() Status                     { return Status{} }
+func (emptyDaemon) Sessions(context.Context) []Session { return nil }
 
 func TestNotRunning(t *testing.T) {
 	dir := t.TempDir()
@@ -353,7 +353,7 @@ func TestOtherProcess(t *testing.T) {
 
 // The names are documented: scripts depend on them.
 func TestJSONNames(t *testing.T) {
-	b, err := json.Marshal((fakeDaemon{}).Sessions()[0])
+	b, err := json.Marshal((fakeDaemon{}).Sessions(context.Background())[0])
 	if err != nil {
 		t.Fatal(err)
 	}

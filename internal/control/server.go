@@ -15,7 +15,7 @@ import (
 // Daemon is what the control socket asks. Its methods are called concurrently.
 type Daemon interface {
 	Status() Status
-	Sessions() []Session
+	Sessions(ctx context.Context) []Session
 	// Reload reads the configuration and the certificates again. An error, best
 	// an [*Error], means that everything is as it was.
 	Reload(ctx context.Context) error
@@ -102,8 +102,8 @@ type sessionList struct {
 	Sessions []Session `json:"sessions"`
 }
 
-func (s *Server) sessions(w http.ResponseWriter, _ *http.Request) {
-	list := sessionList{Sessions: s.daemon.Sessions()}
+func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
+	list := sessionList{Sessions: s.daemon.Sessions(r.Context())}
 	if list.Sessions == nil {
 		list.Sessions = []Session{}
 	}
