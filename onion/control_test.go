@@ -261,6 +261,13 @@ func TestBootstrap(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+	t.Run("no step at all", func(t *testing.T) {
+		_, err := bootstrapOf(t, t.Context(), 20*time.Millisecond, start)
+		var stuck *BootstrapError
+		if !errors.As(err, &stuck) || stuck.Last.Percent != 5 || stuck.Skew != 0 {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("given up", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()

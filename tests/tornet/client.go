@@ -109,7 +109,7 @@ type Service struct {
 func (n *Network) HiddenService(ctx context.Context, ports ...Port) (*Service, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyBudget)
 	defer cancel()
-	// The service is configured once the network is off, so that no upload
+	// The service is configured while the network is off, so that no upload
 	// happens before it is watched.
 	c, err := n.client(ctx, "service", "DisableNetwork 1\n")
 	if err != nil {
