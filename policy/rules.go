@@ -1,0 +1,208 @@
+package policy
+
+import (
+	"strings"
+)
+
+// Value is one setting and where it stands. One without a source is not set.
+type Value[T any] struct {
+	V      T
+	Source string // "built-in default", or FILE:LINE
+}
+
+// IsSet reports whether somebody gave the setting.
+func (v Value[T]) IsSet() bool { return v.Source != "" }
+
+// or is v where it is set, else w.
+func (v Value[T]) or(w Value[T]) Value[T] {
+	if v.IsSet() {
+		return v
+	}
+	return w
+}
+
+// Rule is one section of settings: the defaults or those of a domain and the
+// domains under it.
+type Rule struct {
+	Route        Value[Route]
+	TLS          Value[TLSMode]
+	MinTLS       Value[TLSVersion]
+	PQ           Value[PQ]
+	SASL         Value[SASLMode]
+	AuthMin      Value[AuthMin]
+	Binding      Value[Binding]
+	Pin          Value[PinMode]
+	Redirect     Value[Redirect]
+	Registration Value[Registration]
+
+	// These make sense for a domain only.
+	Onion      Value[Endpoint]
+	Endpoints  Value[[]Endpoint]
+	CA         Value[string]
+	Pins       Value[[]string]
+	ClientCert Value[string]
+}
+
+// over lays r over base: what r leaves open is base's.
+func (r Rule) over(base Rule) Rule {
+	return Rule{
+		Route:        r.Route.or(base.Route),
+		TLS:          r.TLS.or(base.TLS),
+		MinTLS:       r.MinTLS.or(base.MinTLS),
+		PQ:           r.PQ.or(base.PQ),
+		SASL:         r.SASL.or(base.SASL),
+		AuthMin:      r.AuthMin.or(base.AuthMin),
+		Binding:      r.Binding.or(base.Binding),
+		Pin:          r.Pin.or(base.Pin),
+		Redirect:     r.Redirect.or(base.Redirect),
+		Registration: r.Registration.or(base.Registration),
+		Onion:        r.Onion.or(base.Onion),
+		Endpoints:    r.Endpoints.or(base.Endpoints),
+		CA:           r.CA.or(base.CA),
+		Pins:         r.Pins.or(base.Pins),
+		ClientCert:   r.ClientCert.or(base.ClientCert),
+	}
+}
+
+// Rules is all that decides. The zero value refuses every target.
+type Rules struct {
+	Default Rule
+	Domains map[string]Rule // by normalised domain
+}
+
+// ruleFor is the rule in force for domain: the longest suffix of whole labels
+// that has a section, laid over the defaults.
+func (r Rules) ruleFor(domain string) Rule {
+	for suffix := domain; ; {
+		if rule, ok := r.Domains[suffix]; ok {
+			return rule.over(r.Default)
+		}
+		_, rest, more := strings.Cut(suffix, ".")
+		if !more {
+			return r.Default
+		}
+		suffix = rest
+	}
+}
+
+// Refusal is a target that policy does not let through. Its text is one a
+// person can read: what, why, what to do.
+type Refusal struct {
+	Domain string
+	Why    string
+	Hint   string
+	Source string // of the setting that refuses
+}
+
+func (e *Refusal) Error() string {
+	s := e.Domain + " is refused: " + e.Why
+	if e.Source != "" {
+		s += " (" + e.Source + ")"
+	}
+	if e.Hint != "" {
+		s += ". " + e.Hint
+	}
+	return s + "."
+}
+
+// Decide says what may be done for t. A refusal is a [*Refusal]; the decision
+// that comes with it still says why, for explain.
+func (r Rules) Decide(t Target) (Decision, error) {
+	rule := r.ruleFor(t.Domain)
+	d := Decision{
+		Target:       t,
+		Route:        rule.Route.V,
+		Endpoints:    rule.Endpoints.V,
+		TLS:          rule.TLS.V,
+		MinTLS:       uint16(rule.MinTLS.V),
+		PQ:           rule.PQ.V,
+		CAFile:       rule.CA.V,
+		Pins:         rule.Pins.V,
+		Pin:          rule.Pin.V,
+		ClientCert:   rule.ClientCert.V,
+		SASL:         rule.SASL.V,
+		AuthMin:      rule.AuthMin.V,
+		Binding:      rule.Binding.V,
+		Redirect:     rule.Redirect.V,
+		Registration: rule.Registration.V,
+		Why:          rule.why(),
+	}
+	if rule.Onion.IsSet() {
+		onion := rule.Onion.V
+		d.Onion = &onion
+	}
+	return d, d.judge(rule)
+}
+
+// judge finds what stands against the decision.
+func (d Decision) judge(rule Rule) error {
+	no := func(source, why, hint string) error {
+		return &Refusal{Domain: d.Target.Domain, Why: why, Hint: hint, Source: source}
+	}
+	onionDomain := IsOnion(d.Target.Domain)
+	switch {
+	case d.Target.Domain == "":
+		return &Refusal{Domain: "the target", Why: "it names no domain"}
+	case d.Route.Kind == RouteUnset:
+		return no("", "no rule gives it a route", "Set route in [default] or for the domain")
+	case d.Route.Kind == RouteBlock:
+		return no(rule.Route.Source, "policy blocks it (route = \"block\")", "Give the domain another route if that is not what you want")
+	case d.TLS == TLSUnset || d.MinTLS == 0 || d.PQ == PQUnset || d.SASL == SASLUnset || d.AuthMin == AuthUnset ||
+		d.Binding == BindingUnset || d.Pin == PinUnset || d.Redirect == RedirectUnset || d.Registration == RegistrationUnset:
+		return no("", "its rules are incomplete", "This is a mistake in the program that made them")
+	case onionDomain && !d.Route.ViaTor():
+		return no(rule.Route.Source, "it is an onion address, which only Tor can reach", "Set route = \"tor\" for it")
+	}
+	if onionDomain {
+		if err := CheckOnion(d.Target.Domain); err != nil {
+			return no("", err.Error(), "Check the address in the client")
+		}
+	}
+	if d.Route.Kind == RouteOnionOnly && !onionDomain && d.Onion == nil && !allOnion(d.Endpoints) {
+		return no(rule.Route.Source, "it may only be reached at an onion address and none is known", "Add onion = \"….onion\" to the domain's section")
+	}
+	if d.TLS == TLSPin && len(d.Pins) == 0 {
+		return no(rule.TLS.Source, "its key must be pinned (tls = \"pin\") and no pin is set", "Add pins = [\"sha256/…\"] to the domain's section")
+	}
+	return nil
+}
+
+func allOnion(list []Endpoint) bool {
+	for _, e := range list {
+		if !e.Onion() {
+			return false
+		}
+	}
+	return len(list) > 0
+}
+
+// why lists the rule's settings with their sources, in the order of the
+// configuration.
+func (r Rule) why() []Reason {
+	var list []Reason
+	add := func(key, value, source string) {
+		if source != "" {
+			list = append(list, Reason{Key: key, Value: value, Source: source})
+		}
+	}
+	add("route", r.Route.V.String(), r.Route.Source)
+	add("onion", r.Onion.V.String(), r.Onion.Source)
+	endpoints := make([]string, len(r.Endpoints.V))
+	for i, e := range r.Endpoints.V {
+		endpoints[i] = e.String()
+	}
+	add("endpoints", strings.Join(endpoints, " "), r.Endpoints.Source)
+	add("tls", r.TLS.V.String(), r.TLS.Source)
+	add("min_tls", r.MinTLS.V.String(), r.MinTLS.Source)
+	add("pq", r.PQ.V.String(), r.PQ.Source)
+	add("ca", r.CA.V, r.CA.Source)
+	add("pin", r.Pin.V.String(), r.Pin.Source)
+	add("pins", strings.Join(r.Pins.V, " "), r.Pins.Source)
+	add("sasl", r.SASL.V.String(), r.SASL.Source)
+	add("auth_min", r.AuthMin.V.String(), r.AuthMin.Source)
+	add("binding", r.Binding.V.String(), r.Binding.Source)
+	add("client_cert", r.ClientCert.V, r.ClientCert.Source)
+	add("redirect", r.Redirect.V.String(), r.Redirect.Source)
+	add("registration", r.Registration.V.String(), r.Registration.Source)
+	return list
+}
