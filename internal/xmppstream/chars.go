@@ -15,7 +15,7 @@ const (
 	nameStart  = 1 << iota // may start a name (the colon is treated apart)
 	nameChar               // may go on a name
 	textPlain              // text that needs no second look
-	valuePlain             // an attribute value's byte that needs no second look, whatever the quote
+	valuePlain             // an attribute value's byte that needs no second look, unless it is the quote
 	space                  // XML whitespace
 )
 
@@ -28,7 +28,7 @@ func classes() (t [256]uint8) {
 	for _, c := range "<&]" {
 		t[c] &^= textPlain
 	}
-	for _, c := range "<&'\"" {
+	for _, c := range "<&" {
 		t[c] &^= valuePlain
 	}
 	for _, c := range " \t\r\n" {
@@ -54,33 +54,51 @@ const (
 
 // skipText returns the index of the first byte at or after i that is not plain text.
 func skipText(b []byte, i int) int {
-	for ; i+8 <= len(b); i += 8 {
-		x := binary.LittleEndian.Uint64(b[i:])
+	rest := b[i:] // shrinking a slice costs no bounds checks
+	for len(rest) >= 8 {
+		x := binary.LittleEndian.Uint64(rest)
 		m := x | (x - 0x20*ones) | ((x ^ '<'*ones) - ones) | ((x ^ '&'*ones) - ones) | ((x ^ ']'*ones) - ones)
 		if m &= highs; m != 0 {
-			return i + bits.TrailingZeros64(m)>>3
+			return len(b) - len(rest) + bits.TrailingZeros64(m)>>3
+		}
+		rest = rest[8:]
+	}
+	for k, c := range rest {
+		if class[c]&textPlain == 0 {
+			return len(b) - len(rest) + k
 		}
 	}
-	for i < len(b) && class[b[i]]&textPlain != 0 {
-		i++
-	}
-	return i
+	return len(b)
 }
 
 // skipValue is skipText for an attribute value that ends at quote.
 func skipValue(b []byte, i int, quote byte) int {
 	q := uint64(quote) * ones
-	for ; i+8 <= len(b); i += 8 {
-		x := binary.LittleEndian.Uint64(b[i:])
+	rest := b[i:]
+	for len(rest) >= 8 {
+		x := binary.LittleEndian.Uint64(rest)
 		m := x | (x - 0x20*ones) | ((x ^ '<'*ones) - ones) | ((x ^ '&'*ones) - ones) | ((x ^ q) - ones)
 		if m &= highs; m != 0 {
-			return i + bits.TrailingZeros64(m)>>3
+			return len(b) - len(rest) + bits.TrailingZeros64(m)>>3
+		}
+		rest = rest[8:]
+	}
+	for k, c := range rest {
+		if class[c]&valuePlain == 0 || c == quote {
+			return len(b) - len(rest) + k
 		}
 	}
-	for i < len(b) && (class[b[i]]&valuePlain != 0 || b[i]^quote == '\''^'"') {
-		i++
+	return len(b)
+}
+
+// skipName returns the index of the first byte at or after i that is no ASCII name character.
+func skipName(b []byte, i int) int {
+	for k, c := range b[i:] {
+		if class[c]&nameChar == 0 {
+			return i + k
+		}
 	}
-	return i
+	return len(b)
 }
 
 // char checks the character at b[i], which is not plain, and returns the index after it: legal

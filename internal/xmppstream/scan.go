@@ -68,8 +68,8 @@ type tag struct {
 	colon    int32
 	uri      span // resolved
 	empty    bool // <a/>
-	decls    bool // has namespace declarations
-	prefixed bool // has prefixed attributes other than these
+	decls    int  // number of namespace declarations
+	prefixed bool // has prefixed attributes other than declarations
 }
 
 // local is the name without its prefix.
@@ -147,7 +147,8 @@ func (s *scanner) element(b []byte) (int, error) {
 				return 0, errMore
 			}
 			s.inTag = false
-		case len(s.stack) > 0:
+		case i < len(b) && b[i] == '<': // as between tags
+		default:
 			i, err = text(b, i)
 			s.at = i
 			if err != nil {
@@ -328,15 +329,15 @@ func (s *scanner) endTag(b []byte, i int) (int, error) {
 // startTag reads the start tag at b[i] into s.tag and s.attrs and returns the index after it.
 func (s *scanner) startTag(b []byte, i int) (int, error) {
 	t := &s.tag
-	t.empty, t.decls, t.prefixed = false, false, false
+	t.empty, t.decls, t.prefixed = false, 0, false
 	s.attrs = s.attrs[:0]
 	i++
-	end, colon, err := name(b, i)
+	start := i
+	i, colon, err := name(b, i)
 	if err != nil {
 		return 0, err
 	}
-	t.name, t.colon = span{int32(i), int32(end - i)}, colon
-	i = end
+	t.name, t.colon = span{int32(start), int32(i - start)}, colon
 	for {
 		if i >= len(b) {
 			return 0, errMore
@@ -372,10 +373,12 @@ func (s *scanner) startTag(b []byte, i int) (int, error) {
 
 // attribute reads the attribute at b[i] onto s.attrs and returns the index after it.
 func (s *scanner) attribute(b []byte, i int) (int, error) {
-	start := i
-	i, colon, err := name(b, i)
-	if err != nil {
-		return 0, err
+	start, colon := i, int32(0)
+	var err error
+	if i = skipName(b, i); i == len(b) || b[i] != '=' || class[b[start]]&nameStart == 0 {
+		if i, colon, err = name(b, start); err != nil {
+			return 0, err
+		}
 	}
 	own := b[start:i]
 	for k := range s.attrs {
@@ -394,7 +397,8 @@ func (s *scanner) attribute(b []byte, i int) (int, error) {
 	a.plain, a.decl = true, false
 	switch {
 	case (colon == 5 || colon == 0 && len(own) == 5) && string(own[:5]) == "xmlns":
-		a.decl, s.tag.decls = true, true
+		a.decl = true
+		s.tag.decls++
 	case colon > 0:
 		s.tag.prefixed = true
 	}
@@ -468,10 +472,7 @@ func name(b []byte, i int) (end int, colon int32, err error) {
 			return 0, 0, err
 		}
 		for {
-			for i < len(b) && class[b[i]]&nameChar != 0 {
-				i++
-			}
-			if i == len(b) {
+			if i = skipName(b, i); i == len(b) {
 				return 0, 0, errMore
 			}
 			if b[i] < 0x80 {

@@ -18,7 +18,7 @@ func (s *scanner) enter(b []byte) error {
 	if depth > 0 {
 		def = s.stack[depth-1].def
 	}
-	if t.decls {
+	if t.decls > 0 {
 		var err error
 		if def, err = s.declare(b, def); err != nil {
 			return err
@@ -48,11 +48,12 @@ func (s *scanner) enter(b []byte) error {
 
 // declare puts the tag's namespace declarations in scope and returns the default namespace's.
 func (s *scanner) declare(b []byte, def int32) (int32, error) {
-	for k := range s.attrs {
+	for k, left := 0, s.tag.decls; left > 0; k++ {
 		a := &s.attrs[k]
 		if !a.decl {
 			continue
 		}
+		left--
 		var prefix span
 		if a.colon > 0 {
 			prefix = span{a.name.off + 6, a.name.n - 6}
