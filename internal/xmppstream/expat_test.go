@@ -44,7 +44,7 @@ def parse(doc):
 for line in sys.stdin:
     try:
         answer = parse(base64.b64decode(line))
-    except expat.ExpatError as e:
+    except (expat.ExpatError, LookupError) as e: # LookupError: an unknown encoding
         answer = str(e)
     print(json.dumps(answer), flush=False)
 `

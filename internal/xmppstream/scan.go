@@ -234,7 +234,7 @@ func (s *scanner) openCDATA(b []byte, i int) (int, error) {
 	const start = "<![CDATA["
 	n := min(len(b)-i, len(start))
 	if string(b[i:i+n]) != start[:n] || len(s.stack) == 0 {
-		return 0, restricted("a comment or a document type declaration")
+		return 0, restricted("a comment, a document type declaration, or a CDATA section between stanzas")
 	}
 	if n < len(start) {
 		return 0, errMore
