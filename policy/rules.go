@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"encoding/base64"
+	"fmt"
 	"strings"
 )
 
@@ -205,4 +207,14 @@ func (r Rule) why() []Reason {
 	add("redirect", r.Redirect.V.String(), r.Redirect.Source)
 	add("registration", r.Registration.V.String(), r.Registration.Source)
 	return list
+}
+
+// CheckPin says what is wrong with a pin, nil if it is "sha256/" and the base64
+// of 32 bytes.
+func CheckPin(pin string) error {
+	sum, ok := strings.CutPrefix(pin, "sha256/")
+	if raw, err := base64.StdEncoding.DecodeString(sum); !ok || err != nil || len(raw) != 32 {
+		return fmt.Errorf("%q is no pin: it must be sha256/ and the base64 of 32 bytes", pin)
+	}
+	return nil
 }

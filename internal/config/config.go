@@ -1,0 +1,163 @@
+// Package config reads the gateway's TOML file: where it is, what it may say,
+// and what is wrong with it.
+//
+//	c, err := config.Load(config.Find(flag))   // every mistake at once, with its line
+//	decision, err := c.Rules.Decide(target)
+//
+// One table of keys (keys.go) serves loading, validation and the annotated
+// default file that [Describe] prints, so that the three cannot disagree. No file
+// at all means the defaults of that table.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"xmpp-gw/policy"
+)
+
+// BuiltIn is the source of settings that no file gives.
+const BuiltIn = "built-in default"
+
+// Config is everything the configuration says, defaults filled in.
+type Config struct {
+	File     string   // "" where there is none
+	Warnings []string // what works but should not stay so
+
+	Listen Listen
+	Tor    Tor
+	DNS    DNS
+	Limits Limits
+	SOCKS  map[string]*url.URL // the hops of the socks:NAME routes
+	Rules  policy.Rules
+}
+
+// Listen says where clients connect.
+type Listen struct {
+	C2S            []string // STARTTLS: HOST:PORT or unix:PATH
+	C2STLS         []string // direct TLS, likewise
+	ClientTLS      string   // "required", or "optional" on loopback and unix sockets
+	MaxConnections int
+	Metrics        string // HOST:PORT; "" is none
+	MetricsPublic  bool
+}
+
+// Tor says which Tor to use.
+type Tor struct {
+	Mode    string   // auto, managed, system, off
+	SOCKS   []string // where the system's Tor may be: HOST:PORT or unix:PATH
+	Control string   // its control port, likewise; "" is none
+	Torrc   string   // a file whose lines a managed Tor takes as well
+}
+
+// DNS says who is asked for names, over the decided route.
+type DNS struct {
+	Servers []string // tls://IP:PORT#NAME or tcp://IP:PORT
+	CA      string   // PEM file of one more root for tls servers
+}
+
+// Limits bounds what clients may cost and how long silence may last.
+type Limits struct {
+	PreAuthBytes int
+	StanzaBytes  int
+	PreAuth      time.Duration
+	IdlePing     time.Duration
+}
+
+// Find gives the file to load: flag if it is set, else the first that exists of
+// $XDG_CONFIG_HOME/xmpp-gw/config.toml and /etc/xmpp-gw/config.toml, else "".
+func Find(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	for _, file := range []string{UserFile(), "/etc/xmpp-gw/config.toml"} {
+		if _, err := os.Stat(file); file != "" && (err == nil || !errors.Is(err, fs.ErrNotExist)) {
+			return file
+		}
+	}
+	return ""
+}
+
+// UserFile is the place of a user's own configuration, "" where the system does
+// not say.
+func UserFile() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "xmpp-gw", "config.toml")
+}
+
+// Default is the configuration without a file.
+func Default() *Config {
+	c, err := Parse("", nil)
+	if err != nil {
+		panic("config: the built-in defaults are wrong: " + err.Error()) // a test loads them
+	}
+	return c
+}
+
+// Load reads file, or gives the defaults for "". The error is of type [Errors]
+// where the file could be read.
+func Load(file string) (*Config, error) {
+	if file == "" {
+		return Default(), nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
+	}
+	c, err := Parse(file, text)
+	if err != nil {
+		return nil, err
+	}
+	c.Warnings = append(c.Warnings, c.checkMode()...)
+	return c, nil
+}
+
+// checkMode warns of a file that tells others a proxy's password.
+func (c *Config) checkMode() []string {
+	info, err := os.Stat(c.File)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	for name, u := range c.SOCKS {
+		if _, ok := u.User.Password(); ok {
+			return []string{fmt.Sprintf("%s holds the password of the SOCKS hop %q and others may read it: chmod 600 %s", c.File, name, c.File)}
+		}
+	}
+	return nil
+}
+
+// Mistake is one thing wrong with a file.
+type Mistake struct {
+	File string
+	Line int
+	What string
+	Hint string
+}
+
+func (m Mistake) Error() string {
+	s := fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.What)
+	if m.Hint != "" {
+		s += " (" + m.Hint + ")"
+	}
+	return s
+}
+
+// Errors is every mistake of a file, in the order of its lines.
+type Errors []Mistake
+
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, m := range e {
+		lines[i] = m.Error()
+	}
+	return strings.Join(lines, "\n")
+}
