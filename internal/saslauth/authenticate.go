@@ -150,7 +150,7 @@ func (x *exchange) run(m mechanism) (Outcome, error) {
 				"Use an application password, or sasl = \"relay\" for this domain.")
 		default:
 			x.abort()
-			return Outcome{}, errorOf(ErrProtocol, "The server sent <"+cleanText(n.Name)+"/> in the middle of the login.")
+			return Outcome{}, errorOf(ErrProtocol, "The server sent <"+CleanText(n.Name)+"/> in the middle of the login.")
 		}
 	}
 }
@@ -227,7 +227,7 @@ func (x *exchange) next() (*xmppstream.Node, error) {
 		}
 		if n.Space != x.proto.space() {
 			x.abort()
-			return nil, errorOf(ErrProtocol, "The server sent <"+cleanText(n.Name)+"/> in the middle of the login.")
+			return nil, errorOf(ErrProtocol, "The server sent <"+CleanText(n.Name)+"/> in the middle of the login.")
 		}
 		return n, nil
 	}
@@ -247,9 +247,9 @@ func streamError(n *xmppstream.Node) error {
 			continue
 		}
 		if c.Name == "text" {
-			text = cleanText(c.Text)
+			text = CleanText(c.Text)
 		} else {
-			cond = cleanText(c.Name)
+			cond = CleanText(c.Name)
 		}
 	}
 	if text != "" {

@@ -182,7 +182,7 @@ func chooseSCRAM(a attempt, types []string, r Rules, state *tls.ConnectionState)
 	// have, is listed; XEP-0474 §7 lets us go on where the server's hash proves
 	// the lists.
 	a.needHash = !slices.Contains(types, TLSServerEndPoint)
-	return unbound(a, r, 'n', "The server's channel binding ("+cleanText(strings.Join(types, ", "))+") does not fit this TLS connection.")
+	return unbound(a, r, 'n', "The server's channel binding ("+CleanText(strings.Join(types, ", "))+") does not fit this TLS connection.")
 }
 
 // withBinding picks the best -PLUS mechanism, if there is a binding to use.
@@ -251,7 +251,7 @@ func AllowedInRelay(mechanism string, r Rules) error {
 	case r.Min == policy.AuthUnset || r.Binding == policy.BindingUnset || r.Channel == ChannelUnset:
 		return errorOf(ErrRules, "The gateway has no complete rules for logging in at this domain, so it refuses.")
 	case rank == policy.AuthUnset:
-		return errorOf(ErrTooWeak, "The gateway does not let the mechanism "+cleanText(mechanism)+" through; use a SCRAM mechanism.")
+		return errorOf(ErrTooWeak, "The gateway does not let the mechanism "+CleanText(mechanism)+" through; use a SCRAM mechanism.")
 	case rank < floor:
 		return errorOf(ErrTooWeak, "The mechanism "+mechanism+" is weaker than the rules for this domain allow.")
 	case rank == policy.AuthPlain && r.Channel != ChannelTLS:

@@ -137,8 +137,8 @@ func (f *Failure) forClient() Failure {
 // maxText is the most that is kept of a text that the other side wrote, in bytes.
 const maxText = 256
 
-// cleanText makes a stranger's text fit for a log line and for a client's dialog.
-func cleanText(s string) string {
+// CleanText makes a stranger's text fit for a log line and for a client's dialog.
+func CleanText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
 			return ' '

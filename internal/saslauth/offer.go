@@ -54,7 +54,7 @@ func ParseOffer(features *xmppstream.Node) (Offer, error) {
 			o.Register = true
 		case f.Space == xmppstream.NSBind, f.Space == xmppstream.NSSession, f.Space == xmppstream.NSBind2:
 			// Bind 2 belongs inside <authentication/> (XEP-0386 §3.1).
-			return o, errorOf(ErrPremature, "The server let us in before any login: it offers <"+cleanText(f.Name)+
+			return o, errorOf(ErrPremature, "The server let us in before any login: it offers <"+CleanText(f.Name)+
 				"/>, which only a stream that is logged in may have. This is a broken server or somebody in the middle; nothing was sent.")
 		}
 	}

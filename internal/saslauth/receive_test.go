@@ -208,7 +208,7 @@ func TestCleanText(t *testing.T) {
 		strings.Repeat("é", 200):       strings.Repeat("é", 128) + "…",
 		"x" + strings.Repeat("é", 200): "x" + strings.Repeat("é", 127) + "…",
 	} {
-		if got := cleanText(in); got != want {
+		if got := CleanText(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

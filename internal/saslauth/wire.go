@@ -120,7 +120,7 @@ func failureOf(n *xmppstream.Node) *Failure {
 	for _, c := range n.Children {
 		switch {
 		case c.Name == "text" && (c.Space == xmppstream.NSSASL || c.Space == xmppstream.NSSASL2):
-			f.Text = cleanText(c.Text)
+			f.Text = CleanText(c.Text)
 		case c.Space == xmppstream.NSSASL && f.Condition == "":
 			f.Condition = Condition(c.Name)
 		}
