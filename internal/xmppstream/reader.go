@@ -3,6 +3,7 @@ package xmppstream
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -282,6 +283,7 @@ func (r *Reader) fill(limit int) error {
 	into := r.tiny[:]
 	if r.start == r.end {
 		r.drop()
+		r.trim()
 		r.start, r.pos, r.end = 0, 0, 0
 	} else {
 		r.room(limit)
@@ -326,6 +328,17 @@ func (r *Reader) drop() {
 		buffers.Put(r.pooled)
 	}
 	r.pooled, r.buf = nil, nil
+}
+
+// trim lets go of what an unusual element made grow, so that an idle stream stays small.
+func (r *Reader) trim() {
+	const usual = 64
+	if cap(r.el.Children) > usual {
+		r.el.Children, r.scan.head.children = nil, nil
+	}
+	if cap(r.scan.arena) > len(r.scan.arena)+16*usual {
+		r.scan.arena = slices.Clip(slices.Clone(r.scan.arena))
+	}
 }
 
 // room makes room behind what was read of an element of at most limit bytes.

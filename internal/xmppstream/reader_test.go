@@ -125,6 +125,7 @@ func TestNoRescan(t *testing.T) {
 	const size = 400_000
 	for name, body := range map[string]string{
 		"value": "<a b='" + strings.Repeat("x", size) + "'/>",
+		"marks": "<a b='" + strings.Repeat(">", size) + "'/>",
 		"text":  "<a>" + strings.Repeat("x", size) + "</a>",
 		"CDATA": "<a><![CDATA[" + strings.Repeat("]", size) + "]]></a>",
 		"tags":  "<a>" + strings.Repeat("<b/>", 30_000) + "</a>",
@@ -161,7 +162,7 @@ func (b *blocking) Read(p []byte) (int, error) {
 }
 
 func TestIdleReaderHoldsNoBuffer(t *testing.T) {
-	src := &blocking{pieces: []string{clientHeader, "<a/>", "<b/>"}}
+	src := &blocking{pieces: []string{clientHeader, "<a/>", "<b to='&lt;" + strings.Repeat("d", 9000) + "'>" + strings.Repeat("<e/>", 9000) + "</b>"}}
 	r := NewReader(src, SessionLimits())
 	if _, err := r.ReadHeader(); err != nil {
 		t.Fatal(err)
@@ -171,11 +172,17 @@ func TestIdleReaderHoldsNoBuffer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if cap(r.el.Children) < 9000 || cap(r.scan.arena) < 9000 {
+		t.Error("the large stanza is not large")
+	}
 	if _, err := r.Next(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}
 	if r.buf != nil || r.pooled != nil {
 		t.Error("a reader that waits between stanzas holds a buffer")
+	}
+	if n := cap(r.el.Children) + cap(r.scan.head.children) + cap(r.scan.arena); n > 4096 {
+		t.Errorf("a large stanza leaves its traces: %d", n)
 	}
 	if n := src.sizes[len(src.sizes)-1]; n > 64 {
 		t.Errorf("an idle reader waits with %d bytes", n)
