@@ -75,20 +75,13 @@ func (l local) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // guarded runs f, which reads and writes conn, so that the end of ctx ends it at
-// once, and returns f's error. It leaves no deadline on conn.
+// once, and returns f's error. Only a conn for which it fails is left with a
+// deadline in the past.
 func guarded(ctx context.Context, conn net.Conn, f func() error) error {
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		conn.SetDeadline(time.Unix(1, 0))
-		close(fired)
-	})
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	err := f()
-	if !stop() {
-		<-fired // else it could set the deadline after it is cleared below
-		if err == nil {
-			err = ctx.Err()
-		}
+	if !stop() && err == nil {
+		err = ctx.Err()
 	}
-	conn.SetDeadline(time.Time{})
 	return err
 }

@@ -491,7 +491,7 @@ func TestEndInEachPhase(t *testing.T) {
 				done := settled(t)
 				start := time.Now()
 				conn, err := d.DialContext(ctx, "tcp", tt.target)
-				if took := time.Since(start); took > soon+500*time.Millisecond {
+				if took := time.Since(start); took > soon+3*time.Second { // a busy machine; the budgets are longer
 					t.Errorf("took %v", took)
 				}
 				if conn != nil || !want(err) {

@@ -48,6 +48,8 @@ func TestWire(t *testing.T) {
 		{"login of another version", Isolation{"u", "p"}, v4, "\x05\x02\x05\x00", "", "", errNotSOCKS},
 		{"no method", Isolation{}, v4, "\x05\xff", "", "", errMethod},
 		{"a method that was not offered", Isolation{}, v4, "\x05\x02\x01\x00" + ok4, "", "", errNotSOCKS},
+		{"a login that was not offered", Isolation{}, v4, "\x05\x02" + ok4, "", "", errNotSOCKS},
+		{"no login where one was offered", Isolation{"u", "p"}, v4, "\x05\x00\x01\x00" + ok4, "", "", errNotSOCKS},
 		{"nothing", Isolation{}, v4, "", "", "", io.EOF},
 	} {
 		t.Run(tt.label, func(t *testing.T) {

@@ -59,7 +59,7 @@ func Discover(ctx context.Context, dns SRVLookup, domain string, o Options) ([]p
 	none := true
 	for _, s := range services {
 		all = append(all, s.offers...)
-		none = none && s.err == nil && !s.exists
+		none = none && !s.exists
 	}
 	usable := slices.DeleteFunc(all, func(c candidate) bool {
 		return c.Port == 0 || !validHost(c.Target) && !isLiteral(c.Target) || isLocalhost(c.Target) ||

@@ -89,6 +89,7 @@ func TestDiscover(t *testing.T) {
 		{label: "a no and nobody", plain: dot, directE: failed, kind: ErrNoAnswer},
 		{label: "records and nobody", plain: list{at("a", 10)}, directE: failed, want: "starttls://a:5222"},
 		{label: "an IP address as target", plain: list{at("192.0.2.7", 0)}, want: "starttls://192.0.2.7:5222"},
+		{label: "an IPv6 address as target", plain: list{at("2001:db8::7", 0)}, want: "starttls://[2001:db8::7]:5222"},
 		{label: "an onion without Tor", plain: list{at(anOnion, 0)}, kind: ErrNoService, hint: `route = "tor"`},
 		{label: "an onion without Tor among others", plain: list{at(anOnion, 0), at("a", 10)}, want: "starttls://a:5222"},
 		{label: "an onion with Tor", plain: list{at(anOnion, 0)}, onion: true, want: "starttls://" + anOnion + ":5222"},

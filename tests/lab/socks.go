@@ -162,6 +162,11 @@ func (s *SOCKSServer) serve(conn net.Conn, fault SOCKSFault) {
 	if err != nil {
 		return
 	}
+	// Only now, so that a client that has the reply finds its request recorded.
+	conn.Write([]byte{5, req.Reply, 0, 1, 0, 0, 0, 0, 0, 0})
+	if upstream == nil {
+		return
+	}
 	defer upstream.Close()
 	done := make(chan struct{})
 	go func() {
@@ -180,7 +185,8 @@ func (s *SOCKSServer) serve(conn net.Conn, fault SOCKSFault) {
 	<-done
 }
 
-// negotiate is the server's half of RFC 1928 and RFC 1929.
+// negotiate is the server's half of RFC 1928 and RFC 1929 up to the reply, which
+// it leaves in req. The connection is nil when the reply is a refusal.
 func (s *SOCKSServer) negotiate(conn net.Conn, fault SOCKSFault, req *SOCKSRequest) (net.Conn, error) {
 	hang := func() error { io.Copy(io.Discard, conn); return errors.New("told to hang") }
 
@@ -249,10 +255,6 @@ func (s *SOCKSServer) negotiate(conn net.Conn, fault SOCKSFault, req *SOCKSReque
 		if upstream, err = net.Dial(network, address); err != nil {
 			req.Reply = 5
 		}
-	}
-	conn.Write([]byte{5, req.Reply, 0, 1, 0, 0, 0, 0, 0, 0})
-	if req.Reply != 0 {
-		return nil, errors.New("refused")
 	}
 	return upstream, nil
 }
