@@ -120,6 +120,11 @@ type Decision struct {
 	Pin        PinMode
 	ClientCert string // PEM file with certificate and key for SASL EXTERNAL; empty: none
 
+	// PasswordFile holds in its first line what the local client must give as
+	// password where ClientCert logs in: the server does not see it, so that
+	// nothing else would keep any local program out of the account.
+	PasswordFile string
+
 	SASL         SASLMode
 	AuthMin      AuthMin
 	Binding      Binding

@@ -43,6 +43,8 @@ type Rule struct {
 	CA         Value[string]
 	Pins       Value[[]string]
 	ClientCert Value[string]
+	// PasswordFile goes with ClientCert.
+	PasswordFile Value[string]
 }
 
 // over lays r over base: what r leaves open is base's.
@@ -63,6 +65,7 @@ func (r Rule) over(base Rule) Rule {
 		CA:           r.CA.or(base.CA),
 		Pins:         r.Pins.or(base.Pins),
 		ClientCert:   r.ClientCert.or(base.ClientCert),
+		PasswordFile: r.PasswordFile.or(base.PasswordFile),
 	}
 }
 
@@ -90,10 +93,10 @@ func (r Rules) ruleFor(domain string) Rule {
 // Refusal is a target that policy does not let through. Its text is one a
 // person can read: what, why, what to do.
 type Refusal struct {
-	Domain string
-	Why    string
-	Hint   string
-	Source string // of the setting that refuses
+	Domain string `json:"-"`
+	Why    string `json:"why"`
+	Hint   string `json:"hint,omitempty"`
+	Source string `json:"source,omitempty"` // of the setting that refuses
 }
 
 func (e *Refusal) Error() string {
@@ -122,6 +125,7 @@ func (r Rules) Decide(t Target) (Decision, error) {
 		Pins:         rule.Pins.V,
 		Pin:          rule.Pin.V,
 		ClientCert:   rule.ClientCert.V,
+		PasswordFile: rule.PasswordFile.V,
 		SASL:         rule.SASL.V,
 		AuthMin:      rule.AuthMin.V,
 		Binding:      rule.Binding.V,
@@ -204,6 +208,7 @@ func (r Rule) why() []Reason {
 	add("auth_min", r.AuthMin.V.String(), r.AuthMin.Source)
 	add("binding", r.Binding.V.String(), r.Binding.Source)
 	add("client_cert", r.ClientCert.V, r.ClientCert.Source)
+	add("password_file", r.PasswordFile.V, r.PasswordFile.Source)
 	add("redirect", r.Redirect.V.String(), r.Redirect.Source)
 	add("registration", r.Registration.V.String(), r.Registration.Source)
 	return list

@@ -2,21 +2,14 @@ package config
 
 import (
 	"encoding"
-	"fmt"
-	"net"
 	"net/url"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 
-	"xmpp-gw/internal/resolve"
 	"xmpp-gw/policy"
 )
 
-// key is one setting: its name, its default as TOML writes it ("" for none), what
-// it means, and how its value is taken. T is what it belongs to.
+// key is one setting: its name, its default as TOML writes it (an example, where
+// there is no default), what it means, and how its value is taken. T is what it
+// belongs to.
 type key[T any] struct {
 	name, def, doc string
 	set            func(to T, v value) error
@@ -118,73 +111,38 @@ var ruleKeys = []key[target]{
 
 // domainKeys are the further keys of [domain."NAME"].
 var domainKeys = []key[target]{
-	{"onion", "", `The domain's onion address, "....onion:5222"; used first and alone.`,
+	{"onion", `"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaam2dqd.onion:5222"`, "The domain's onion address; it is used alone, and DNS is not asked.",
 		func(t target, v value) error {
-			text, err := v.str()
-			if err != nil {
-				return err
-			}
-			if !strings.Contains(text, "://") {
-				text = "starttls://" + text
-			}
-			e, err := policy.ParseEndpoint(text)
-			if err != nil {
-				return err
-			}
-			if !e.Onion() {
-				return hinted(fmt.Sprintf("%q is not an onion address", e.Host), "other hosts go into endpoints")
-			}
-			if err := policy.CheckOnion(e.Host); err != nil {
-				return err
-			}
+			e, err := v.onion()
 			t.rule.Onion = policy.Value[policy.Endpoint]{V: e, Source: t.source}
-			return nil
+			return err
 		}},
-	{"endpoints", "", `Where the server is, instead of asking DNS: "starttls://HOST:PORT", "tls://HOST:PORT".`,
+	{"endpoints", `["starttls://xmpp.example.org:5222", "tls://192.0.2.1:5223"]`, "Where the server is, in this order; DNS is not asked.",
 		func(t target, v value) error {
-			texts, err := v.strings()
-			if err != nil {
-				return err
-			}
-			var list []policy.Endpoint
-			for _, text := range texts {
-				e, err := policy.ParseEndpoint(text)
-				if err != nil {
-					return err
-				}
-				if e.Onion() {
-					if err := policy.CheckOnion(e.Host); err != nil {
-						return err
-					}
-				}
-				list = append(list, e)
-			}
+			list, err := v.endpoints()
 			t.rule.Endpoints = policy.Value[[]policy.Endpoint]{V: list, Source: t.source}
-			return nil
+			return err
 		}},
-	{"ca", "", "A PEM file with one more root, for this domain alone.",
+	{"ca", `"/etc/xmpp-gw/example-ca.pem"`, "A PEM file with one more root, for this section alone.",
+		func(t target, v value) error { return v.file(t, &t.rule.CA) }},
+	{"pins", `["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]`, `Keys of the server, "sha256/BASE64" of the SubjectPublicKeyInfo.`,
 		func(t target, v value) error {
-			t.rule.CA.Source = t.source
-			return v.path(&t.rule.CA.V)
-		}},
-	{"pins", "", `Keys of the server, "sha256/BASE64" of the SubjectPublicKeyInfo.`,
-		func(t target, v value) error {
-			list, err := v.strings()
-			if err != nil {
-				return err
-			}
-			for _, p := range list {
-				if err := policy.CheckPin(p); err != nil {
-					return err
-				}
-			}
+			list, err := v.pins()
 			t.rule.Pins = policy.Value[[]string]{V: list, Source: t.source}
-			return nil
+			return err
 		}},
-	{"client_cert", "", "A PEM file with certificate and key to log in with (SASL EXTERNAL).",
-		func(t target, v value) error {
-			t.rule.ClientCert.Source = t.source
-			return v.path(&t.rule.ClientCert.V)
+	{"client_cert", `"/etc/xmpp-gw/example-client.pem"`, "A PEM file with certificate and key to log in with (SASL EXTERNAL).",
+		func(t target, v value) error { return v.file(t, &t.rule.ClientCert) }},
+	{"password_file", `"/etc/xmpp-gw/example-password"`, "A file whose first line clients must give as password where client_cert logs in. Without it any program on this machine could use the account.",
+		func(t target, v value) error { return v.file(t, &t.rule.PasswordFile) }},
+}
+
+// socksKeys are the keys of [socks.NAME].
+var socksKeys = []key[**url.URL]{
+	{"url", `"socks5://127.0.0.1:4447"`, "socks5://[USER:PASSWORD@]IP:PORT or socks5+unix:///PATH. The hop resolves the names.",
+		func(to **url.URL, v value) (err error) {
+			*to, err = v.socksURL()
+			return err
 		}},
 }
 
@@ -199,176 +157,4 @@ func ruleText[T encoding.TextUnmarshaler](t target, v value, to T, source *strin
 	}
 	*source = t.source
 	return nil
-}
-
-// value is a TOML value with the directory that relative paths start from.
-type value struct {
-	kind string // "a string", "a number", "true or false", "a list", "something else"
-	text string
-	list []value
-	dir  string
-}
-
-// hint is an error with advice.
-type hint struct {
-	error
-	advice string
-}
-
-func hinted(what, advice string) error { return hint{fmt.Errorf("%s", what), advice} }
-
-func (v value) want(kind string) error {
-	if v.kind != kind {
-		return fmt.Errorf("it must be %s, not %s", kind, v.kind)
-	}
-	return nil
-}
-
-func (v value) str() (string, error) { return v.text, v.want("a string") }
-
-func (v value) strings() ([]string, error) {
-	if err := v.want("a list"); err != nil {
-		return nil, err
-	}
-	list := make([]string, 0, len(v.list))
-	for _, e := range v.list {
-		s, err := e.str()
-		if err != nil {
-			return nil, fmt.Errorf("each element of the list: %w", err)
-		}
-		list = append(list, s)
-	}
-	return list, nil
-}
-
-func (v value) oneOf(to *string, choices ...string) error {
-	s, err := v.str()
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(choices, s) {
-		return fmt.Errorf("%q is none of %s", s, strings.Join(choices, ", "))
-	}
-	*to = s
-	return nil
-}
-
-func (v value) number(to *int, low, high int) error {
-	if err := v.want("a number"); err != nil {
-		return err
-	}
-	n, err := strconv.ParseInt(strings.ReplaceAll(v.text, "_", ""), 0, 64)
-	if err != nil || n < int64(low) || n > int64(high) {
-		return fmt.Errorf("%s is not a whole number from %d to %d", v.text, low, high)
-	}
-	*to = int(n)
-	return nil
-}
-
-func (v value) seconds(to *time.Duration, low, high int) error {
-	var n int
-	if err := v.number(&n, low, high); err != nil {
-		return err
-	}
-	*to = time.Duration(n) * time.Second
-	return nil
-}
-
-func (v value) boolean(to *bool) error {
-	if err := v.want("true or false"); err != nil {
-		return err
-	}
-	*to = v.text == "true"
-	return nil
-}
-
-func (v value) path(to *string) error {
-	s, err := v.str()
-	if err != nil {
-		return err
-	}
-	if s != "" && !filepath.IsAbs(s) {
-		s = filepath.Join(v.dir, s)
-	}
-	*to = s
-	return nil
-}
-
-func (v value) addresses(to *[]string) error {
-	list, err := v.strings()
-	if err != nil {
-		return err
-	}
-	for i, a := range list {
-		if list[i], err = v.address(a); err != nil {
-			return err
-		}
-	}
-	*to = list
-	return nil
-}
-
-func (v value) optionalAddress(to *string) error {
-	s, err := v.str()
-	if err != nil || s == "" {
-		*to = ""
-		return err
-	}
-	*to, err = v.address(s)
-	return err
-}
-
-// address checks IP:PORT, localhost:PORT or unix:PATH. Other names would have to
-// be resolved, which this program does not do for its own listeners.
-func (v value) address(s string) (string, error) {
-	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		if path == "" {
-			return "", fmt.Errorf("%q names no path", s)
-		}
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(v.dir, path)
-		}
-		return "unix:" + path, nil
-	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return "", hinted(fmt.Sprintf("%q is no address", s), "write IP:PORT or unix:PATH")
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", fmt.Errorf("%q has no port from 0 to 65535", s)
-	}
-	if host != "localhost" && net.ParseIP(host) == nil {
-		return "", hinted(fmt.Sprintf("%q is a name", host), "write an IP address, localhost or unix:PATH")
-	}
-	return s, nil
-}
-
-func (v value) dnsServers(to *[]string) error {
-	list, err := v.strings()
-	if err != nil {
-		return err
-	}
-	if _, err := resolve.ParseServers(list); err != nil {
-		return err
-	}
-	*to = list
-	return nil
-}
-
-// socksURL reads the url of a [socks.NAME] section.
-func (v value) socksURL() (*url.URL, error) {
-	s, err := v.str()
-	if err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return nil, hinted("the url cannot be read", "write socks5://[USER:PASSWORD@]IP:PORT")
-	case u.Scheme != "socks5" && u.Scheme != "socks5h" && u.Scheme != "socks5+unix":
-		return nil, hinted(fmt.Sprintf("the scheme %q is not SOCKS5", u.Scheme), "write socks5://[USER:PASSWORD@]IP:PORT")
-	case u.Scheme != "socks5+unix" && (net.ParseIP(u.Hostname()) == nil && u.Hostname() != "localhost" || u.Port() == ""):
-		return nil, hinted("the url names no IP address and port", "write socks5://[USER:PASSWORD@]IP:PORT")
-	}
-	return u, nil
 }

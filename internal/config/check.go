@@ -1,0 +1,124 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"xmpp-gw/policy"
+)
+
+// check looks at what settings mean together.
+func (l *loader) check() {
+	for _, use := range l.routes {
+		if _, ok := l.hops[use.name]; !ok {
+			l.mistake(use.line, hinted(fmt.Sprintf("route: there is no SOCKS hop %q", use.name), fmt.Sprintf("add [socks.%s] with its url", dotted([]string{use.name}))))
+		}
+	}
+	for name, line := range l.hops {
+		if _, ok := l.keys[join("socks", name, "url")]; !ok {
+			l.mistake(line, hinted(fmt.Sprintf("[socks.%s] has no url", dotted([]string{name})), `write url = "socks5://IP:PORT"`))
+		}
+	}
+	l.checkListen()
+	for name, written := range l.domains {
+		l.checkDomain(name, written)
+	}
+	if mode := l.c.Rules.Default.TLS.V; mode == policy.TLSPin || mode == policy.TLSOnion {
+		l.mistake(l.keys[join("default", "tls")], hinted(fmt.Sprintf("tls: %q cannot hold for every domain", mode), `set it in a [domain."NAME"] section`))
+	}
+}
+
+func (l *loader) checkListen() {
+	listen := l.c.Listen
+	if listen.ClientTLS == "optional" {
+		i := slices.IndexFunc(listen.C2S, func(a string) bool { return !loopback(a) })
+		if i >= 0 {
+			l.mistake(l.keys[join("listen", "client_tls")], hinted(fmt.Sprintf("client_tls: it is optional, and others can reach the listener %s", listen.C2S[i]),
+				"keep clients without TLS to loopback and unix sockets"))
+		}
+	}
+	if m := listen.Metrics; m != "" && !loopback(m) && !listen.MetricsPublic {
+		l.mistake(l.keys[join("listen", "metrics")], hinted("metrics: it listens beyond loopback", "set metrics_public = true if that is what you want"))
+	}
+	for key, list := range map[string][]string{"c2s": listen.C2S, "c2s_tls": listen.C2STLS, "metrics": {listen.Metrics}} {
+		for i, a := range list {
+			if a == "" || strings.HasSuffix(a, ":0") {
+				continue
+			}
+			twice := slices.Contains(list[:i], a) ||
+				key != "c2s" && slices.Contains(listen.C2S, a) || key == "metrics" && slices.Contains(listen.C2STLS, a)
+			line, set := l.keys[join("listen", key)]
+			if twice && !set { // another key took the address of a default
+				line = max(l.keys[join("listen", "c2s")], l.keys[join("listen", "c2s_tls")])
+			}
+			if twice {
+				l.mistake(line, hinted(fmt.Sprintf("%s: %s is taken by another listener", key, a), "give each its own port"))
+			}
+		}
+	}
+}
+
+// checkDomain finds rules that could never hold.
+func (l *loader) checkDomain(name, written string) {
+	own := l.c.Rules.Domains[name]
+	d, _ := l.c.Rules.Decide(policy.Target{Domain: name})
+	// line is where a key of the section stands, else where its default does.
+	line := func(key string) int {
+		if n := l.keys[join("domain", written, key)]; n > 0 {
+			return n
+		}
+		return l.keys[join("default", key)]
+	}
+	say := func(key, what, advice string) { l.mistake(line(key), hinted(key+": "+what, advice)) }
+
+	onion := own.Onion.IsSet() || policy.IsOnion(name)
+	if own.TLS.V == policy.TLSOnion && !onion {
+		say("tls", `"onion" needs an onion address for the domain`, `add onion = "....onion"`)
+	}
+	if own.TLS.V == policy.TLSPin && !own.Pins.IsSet() {
+		say("tls", `"pin" needs pins for the domain`, `add pins = ["sha256/..."]`)
+	}
+	if own.Onion.IsSet() && own.Endpoints.IsSet() {
+		say("endpoints", "they would never be used, as the onion address is used alone", "keep one of the two")
+	}
+	if other := d.Route.Kind == policy.RouteDirect || d.Route.Kind == policy.RouteSOCKS; other {
+		toOnion := slices.ContainsFunc(own.Endpoints.V, policy.Endpoint.Onion)
+		at := "route"
+		switch {
+		case line(at) > 0:
+		case own.Onion.IsSet():
+			at = "onion"
+		case toOnion:
+			at = "endpoints"
+		}
+		if onion || toOnion {
+			say(at, fmt.Sprintf("only Tor can reach an onion address, and the route is %s", d.Route), `use route = "tor" or "onion-only"`)
+		}
+	}
+	if d.Route.Kind == policy.RouteOnionOnly && !own.Onion.IsSet() {
+		if slices.ContainsFunc(own.Endpoints.V, func(e policy.Endpoint) bool { return !e.Onion() }) {
+			say("endpoints", "not all are onion addresses, and the route is onion-only", `use route = "tor", or name onion addresses only`)
+		}
+	}
+	switch {
+	case own.ClientCert.IsSet() && !own.PasswordFile.IsSet():
+		say("client_cert", "without a password every program on this machine could log in", "add password_file: a file whose first line clients must give as password")
+	case own.PasswordFile.IsSet() && !own.ClientCert.IsSet():
+		say("password_file", "it goes with client_cert, which is not there", "without client_cert it is the server that checks passwords")
+	case own.ClientCert.IsSet() && d.SASL != policy.Originate:
+		say("client_cert", fmt.Sprintf("it is for sasl = \"originate\", and sasl is %q", d.SASL), "leave it out, or let the gateway log in")
+	}
+	if own.AuthMin.V == policy.AuthExternal && !own.ClientCert.IsSet() && d.SASL == policy.Originate {
+		say("auth_min", `"external" needs a certificate to log in with`, "add client_cert and password_file")
+	}
+}
+
+func loopback(address string) bool {
+	if strings.HasPrefix(address, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
+}

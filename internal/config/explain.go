@@ -1,0 +1,198 @@
+package config
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"xmpp-gw/policy"
+)
+
+// Explanation is a decision for people and, as JSON, for programs. The names in
+// it stay; others may be added.
+type Explanation struct {
+	Domain  string          `json:"domain"` // as it is compared: A-labels, lower case
+	Allowed bool            `json:"allowed"`
+	Refusal *policy.Refusal `json:"refusal,omitempty"` // where it is not allowed
+
+	Route        string   `json:"route"`
+	Onion        string   `json:"onion,omitempty"`
+	Endpoints    []string `json:"endpoints"` // none: what DNS says
+	TLS          string   `json:"tls"`
+	MinTLS       string   `json:"min_tls"`
+	PQ           string   `json:"pq"`
+	CA           string   `json:"ca,omitempty"`
+	Pin          string   `json:"pin"`
+	Pins         []string `json:"pins"`
+	SASL         string   `json:"sasl"`
+	AuthMin      string   `json:"auth_min"`
+	Binding      string   `json:"binding"`
+	ClientCert   string   `json:"client_cert,omitempty"`
+	PasswordFile string   `json:"password_file,omitempty"`
+	Redirect     string   `json:"redirect"`
+	Registration string   `json:"registration"`
+
+	// Sentences say what will happen, in order: where to, what proves the
+	// server, who logs in and how. A refused target has none.
+	Sentences []string `json:"sentences"`
+	// Why is every setting and where it stands, in the order of the file.
+	Why []policy.Reason `json:"why"`
+}
+
+// Explain turns what [policy.Rules.Decide] gave into words.
+func Explain(d policy.Decision, refusal error) Explanation {
+	e := Explanation{
+		Domain:       d.Target.Domain,
+		Allowed:      refusal == nil,
+		Route:        d.Route.String(),
+		Endpoints:    []string{},
+		TLS:          d.TLS.String(),
+		MinTLS:       policy.TLSVersion(d.MinTLS).String(),
+		PQ:           d.PQ.String(),
+		CA:           d.CAFile,
+		Pin:          d.Pin.String(),
+		Pins:         append([]string{}, d.Pins...),
+		SASL:         d.SASL.String(),
+		AuthMin:      d.AuthMin.String(),
+		Binding:      d.Binding.String(),
+		ClientCert:   d.ClientCert,
+		PasswordFile: d.PasswordFile,
+		Redirect:     d.Redirect.String(),
+		Registration: d.Registration.String(),
+		Sentences:    []string{},
+		Why:          append([]policy.Reason{}, d.Why...),
+	}
+	for _, endpoint := range d.Endpoints {
+		e.Endpoints = append(e.Endpoints, endpoint.String())
+	}
+	if d.Onion != nil {
+		e.Onion = d.Onion.String()
+	}
+	if refusal != nil {
+		if r, ok := errors.AsType[*policy.Refusal](refusal); ok {
+			e.Refusal = r
+		} else {
+			e.Refusal = &policy.Refusal{Domain: d.Target.Domain, Why: refusal.Error()}
+		}
+		return e
+	}
+	e.Sentences = append(e.Sentences, where(d), proof(d), login(d))
+	if d.Registration == policy.RegistrationDeny && d.SASL != policy.Passthrough {
+		e.Sentences = append(e.Sentences, "Accounts cannot be made from within the client.")
+	}
+	return e
+}
+
+// where says which way the bytes go, and where to.
+func where(d policy.Decision) string {
+	var way string
+	switch d.Route.Kind {
+	case policy.RouteTor:
+		way = "through Tor"
+	case policy.RouteOnionOnly:
+		way = "through Tor, and to onion addresses only"
+	case policy.RouteSOCKS:
+		way = fmt.Sprintf("through the SOCKS hop %q", d.Route.Name)
+	case policy.RouteDirect:
+		way = "straight from this machine, whose address the server sees"
+	}
+	to := "what DNS names, asked by the same route"
+	switch {
+	case d.Onion != nil:
+		to = d.Onion.String()
+	case len(d.Endpoints) > 0:
+		list := make([]string, len(d.Endpoints))
+		for i, e := range d.Endpoints {
+			list[i] = e.String()
+		}
+		to = strings.Join(list, ", then ")
+	case policy.IsOnion(d.Target.Domain):
+		to = "the onion address itself"
+	}
+	return fmt.Sprintf("The connection goes %s: to %s.", way, to)
+}
+
+// proof says what makes sure that the far end is the domain's server.
+func proof(d policy.Decision) string {
+	least := "TLS " + policy.TLSVersion(d.MinTLS).String() + " or newer"
+	if d.PQ == policy.PQRequire {
+		least += " with post-quantum key exchange"
+	}
+	domain := policy.DisplayDomain(d.Target.Domain)
+	switch {
+	case d.SASL == policy.Passthrough:
+		return "The client's own TLS goes through to the server: it is the client that checks the certificate."
+	case d.TLS == policy.TLSPin:
+		return least + "; the server must have one of the pinned keys."
+	case policy.IsOnion(d.Target.Domain):
+		return least + "; the onion address is the server's key and proves it."
+	case d.TLS == policy.TLSOnion:
+		return least + "; the onion address that the configuration binds to " + domain + " proves the server."
+	case d.CAFile != "":
+		return fmt.Sprintf("%s; the server's certificate must be for %s, from an authority that the system trusts or one of %s.", least, domain, d.CAFile)
+	}
+	return fmt.Sprintf("%s; the server's certificate must be for %s, from an authority that the system trusts.", least, domain)
+}
+
+// login says who logs in and what is the least.
+func login(d policy.Decision) string {
+	if d.SASL == policy.Passthrough {
+		return "The gateway sees no stanza and no login, so no rule about logins holds; it insists on TLS and no more."
+	}
+	var least string
+	switch d.AuthMin {
+	case policy.AuthPlain:
+		least = "SCRAM, or PLAIN where the server has nothing better"
+	case policy.AuthSCRAM:
+		least = "SCRAM or better, and never with a password that the server could read"
+	case policy.AuthSCRAMPlus:
+		least = "SCRAM bound to the TLS connection, or better"
+	case policy.AuthExternal:
+		least = "a client certificate and nothing else"
+	}
+	if d.Binding == policy.BindingRequire && d.AuthMin < policy.AuthSCRAMPlus {
+		least += "; it must be bound to the TLS connection"
+	}
+	switch {
+	case d.SASL == policy.Relay:
+		return "The client logs in itself, by " + least + "."
+	case d.ClientCert != "" && d.AuthMin != policy.AuthExternal:
+		return "The gateway logs in, with the client certificate where the server takes it, else by " + least + "."
+	}
+	return "The gateway logs in, by " + least + "."
+}
+
+// WriteText writes e for a person.
+func (e Explanation) WriteText(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	verdict := "allowed"
+	if !e.Allowed {
+		verdict = "refused"
+	}
+	fmt.Fprintf(b, "%s: %s\n", policy.DisplayDomain(e.Domain), verdict)
+	if r := e.Refusal; r != nil {
+		fmt.Fprintf(b, "  why:  %s\n", r.Why)
+		if r.Source != "" {
+			fmt.Fprintf(b, "        (%s)\n", r.Source)
+		}
+		if r.Hint != "" {
+			fmt.Fprintf(b, "  hint: %s\n", r.Hint)
+		}
+	}
+	for _, s := range e.Sentences {
+		fmt.Fprintf(b, "  %s\n", s)
+	}
+	if len(e.Why) > 0 {
+		fmt.Fprintln(b)
+	}
+	var key, value int
+	for _, r := range e.Why {
+		key, value = max(key, len(r.Key)), max(value, min(len(r.Value), 40))
+	}
+	for _, r := range e.Why {
+		fmt.Fprintf(b, "%-*s  %-*s  %s\n", key, r.Key, value, r.Value, r.Source)
+	}
+	return b.Flush()
+}
