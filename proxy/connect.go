@@ -1,0 +1,357 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"xmpp-gw/internal/egress"
+	"xmpp-gw/internal/resolve"
+	"xmpp-gw/internal/saslauth"
+	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/policy"
+)
+
+// upstream is the leg to the server. From connect it comes with TLS verified
+// (or an onion address that proves itself), the server's features read and
+// nothing said about the account.
+type upstream struct {
+	leg
+	endpoint policy.Endpoint
+	tls      *tlsauth.Result // nil on an onion endpoint without TLS
+	features *xmppstream.Node
+	offer    saslauth.Offer
+}
+
+// close ends the connection. The reader's buffers go back with release, once
+// nobody reads any more.
+func (u *upstream) close() { _ = u.conn.Close() }
+
+func (u *upstream) release() {
+	if u.r != nil {
+		u.r.Release()
+	}
+}
+
+const (
+	maxRedirects = 2
+	maxEndpoints = 16
+	// negotiateTime bounds the server's part of the negotiation after the
+	// connection stands; circuits to onion services need several round trips of
+	// a second and more.
+	negotiateTime = 60 * time.Second
+)
+
+// connect opens the upstream leg for d up to the features inside verified TLS,
+// on circuits that only isolation's owner uses.
+func (s *session) connect(ctx context.Context, d policy.Decision, isolation egress.Isolation) (*upstream, error) {
+	any := func(policy.Endpoint) bool { return true }
+	return s.dial(ctx, d, isolation, any, func(ctx context.Context, up *upstream) error { return s.negotiateUpstream(ctx, up, d) })
+}
+
+// dial tries the endpoints that fit, in order, until begin has brought one of
+// them to where it is wanted.
+func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.Isolation,
+	fits func(policy.Endpoint) bool, begin func(context.Context, *upstream) error) (*upstream, error) {
+	dialer, err := s.live.Egress.Dialer(d.Route, isolation)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := s.endpoints(ctx, d, dialer)
+	if err != nil {
+		return nil, err
+	}
+	first := error(&Refused{class: "no-endpoint", Text: "The server has no endpoint of the kind that the client uses (STARTTLS or direct TLS)."})
+	tried := false
+	for redirects := 0; len(endpoints) > 0; {
+		e := endpoints[0]
+		endpoints = endpoints[1:]
+		if !fits(e) {
+			continue
+		}
+		up, err := s.try(ctx, e, dialer, begin)
+		if err == nil {
+			s.gw.cfg.Observer.UpstreamConnected(d.Route.String())
+			return up, nil
+		}
+		var moved *redirect
+		if errors.As(err, &moved) && redirects < maxRedirects {
+			redirects++
+			next, rerr := moved.endpoint(d, e)
+			if rerr == nil {
+				endpoints = []policy.Endpoint{next}
+				continue
+			}
+			err = rerr
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		// The first endpoint is the one the domain prefers, so its failure is the
+		// one to report; a failed judgement says more than a failed connection.
+		if !tried || (!isRefusal(first) && isRefusal(err)) {
+			first, tried = err, true
+		}
+	}
+	return nil, first
+}
+
+// endpoints says where to go: the owner's word first, DNS over the same route
+// last. An onion endpoint that the owner bound to the domain is the only one.
+func (s *session) endpoints(ctx context.Context, d policy.Decision, dialer egress.Dialer) ([]policy.Endpoint, error) {
+	if d.Onion != nil {
+		return []policy.Endpoint{*d.Onion}, nil
+	}
+	if len(d.Endpoints) > 0 {
+		return d.Endpoints, nil
+	}
+	found, err := resolve.Discover(ctx, s.live.Lookup(dialer), d.Target.Domain, resolve.Options{Onion: d.Route.ViaTor()})
+	if err != nil {
+		return nil, err
+	}
+	return found[:min(len(found), maxEndpoints)], nil
+}
+
+// try connects to one endpoint and lets begin negotiate there.
+func (s *session) try(ctx context.Context, e policy.Endpoint, dialer egress.Dialer, begin func(context.Context, *upstream) error) (*upstream, error) {
+	conn, err := dialer.DialContext(ctx, "tcp", e.Address())
+	if err != nil {
+		return nil, err
+	}
+	up := &upstream{endpoint: e}
+	up.conn = conn
+	_ = conn.SetDeadline(time.Now().Add(negotiateTime))
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if err := begin(ctx, up); err != nil {
+		up.close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fromServer(err)
+	}
+	return up, nil
+}
+
+// fromServer marks an error of the leg to the server as such, unless it says so
+// itself.
+func fromServer(err error) error {
+	if err == nil {
+		return nil
+	}
+	var moved *redirect
+	var server *serverError
+	if isRefusal(err) || errors.As(err, &moved) || errors.As(err, &server) {
+		return err
+	}
+	return &upstreamLost{err: err, negotiating: true}
+}
+
+func (s *session) negotiateUpstream(ctx context.Context, up *upstream, d policy.Decision) error {
+	if up.endpoint.Transport == policy.DirectTLS {
+		return s.secureUpstream(ctx, up, d)
+	}
+	up.on(up.conn, s.live.Limits.PreAuth)
+	if err := up.greet(s.name, s.lang); err != nil {
+		return err
+	}
+	if !up.offer.StartTLS {
+		if onionProves(d, up.endpoint) {
+			return nil // the circuit is encrypted to the address, which is the identity
+		}
+		return errNoSTARTTLS(d.Target.Domain)
+	}
+	if err := up.startTLS(); err != nil {
+		return err
+	}
+	return s.secureUpstream(ctx, up, d)
+}
+
+func errNoSTARTTLS(domain string) error {
+	return &Refused{class: "no-starttls", Text: "The server of " + domain +
+		" offers no encryption (STARTTLS), or somebody on the way removed the offer; nothing was sent."}
+}
+
+// startTLS asks for TLS and reads the go-ahead (RFC 6120 §5.4.2). Whatever came
+// in the clear behind <proceed/> could only have been put there by somebody in
+// the middle, to be taken for the server's words inside TLS (CVE-2011-0411).
+func (u *upstream) startTLS() error {
+	if err := u.Send([]byte("<starttls xmlns='" + xmppstream.NSTLS + "'/>")); err != nil {
+		return err
+	}
+	e, err := u.next()
+	if err != nil {
+		return err
+	}
+	if !e.Is(xmppstream.NSTLS, "proceed") {
+		return &Refused{class: "starttls-refused", Text: "The server offered encryption and then refused it."}
+	}
+	if u.r.Buffered() > 0 {
+		return &Refused{class: "injection", Text: "Bytes in the clear came behind the server's word that encryption starts. " +
+			"That is an attempt to slip commands into the encrypted stream, or a broken server; nothing was sent."}
+	}
+	return nil
+}
+
+// secureUpstream puts TLS on the connection, judges the certificate, and reads
+// the features inside.
+func (s *session) secureUpstream(ctx context.Context, up *upstream, d policy.Decision) error {
+	conn, result, err := tlsauth.Client(ctx, up.conn, tlsauth.Options{
+		Decision: d,
+		Endpoint: up.endpoint,
+		Roots:    s.gw.cfg.Roots,
+		Pins:     s.gw.cfg.Pins,
+	})
+	if err != nil {
+		return err
+	}
+	up.tls = result
+	up.on(conn, s.live.Limits.PreAuth)
+	return up.greet(s.name, s.lang)
+}
+
+// onionProves reports whether the endpoint's address is itself the proof of the
+// server: the account's domain is that onion address, or the owner bound it to
+// the domain with tls = "onion".
+func onionProves(d policy.Decision, e policy.Endpoint) bool {
+	if !e.Onion() || !d.Route.ViaTor() {
+		return false
+	}
+	return d.TLS == policy.TLSOnion || strings.EqualFold(strings.TrimSuffix(e.Host, "."), d.Target.Domain)
+}
+
+// on reads and writes the leg over conn from now on.
+func (u *upstream) on(conn net.Conn, limits xmppstream.Limits) {
+	if u.r != nil {
+		u.r.Release()
+	}
+	u.conn = conn
+	u.r = xmppstream.NewReader(conn, limits)
+	u.w = xmppstream.NewWriter(conn)
+}
+
+// greet opens a stream of the gateway's own and reads the answer with the
+// features that come before a login. It says no `from`: before TLS that would
+// tell the network whose stream this is (RFC 6120 §4.7.1), and before the login
+// the server has no use for it.
+func (u *upstream) greet(domain, lang string) error {
+	if err := u.openStream(domain, "", lang); err != nil {
+		return err
+	}
+	var err error
+	if u.features, err = u.readFeatures(); err != nil {
+		return err
+	}
+	u.offer, err = saslauth.ParseOffer(u.features)
+	return err
+}
+
+// openStream exchanges stream headers (RFC 6120 §4.7).
+func (u *upstream) openStream(domain, from, lang string) error {
+	if err := u.w.Header(xmppstream.Header{To: domain, From: from, Lang: lang}); err != nil {
+		return err
+	}
+	if err := u.w.Flush(); err != nil {
+		return err
+	}
+	h, err := u.r.ReadHeader()
+	if err != nil {
+		return err
+	}
+	if h.Version != "1.0" {
+		return &Refused{class: "version", Text: "The server speaks an XMPP older than 1.0, which has neither STARTTLS nor SASL."}
+	}
+	return nil
+}
+
+// readFeatures reads <stream:features/>.
+func (u *upstream) readFeatures() (*xmppstream.Node, error) {
+	e, err := u.next()
+	if err != nil {
+		return nil, err
+	}
+	if !e.Is(xmppstream.NSStream, "features") {
+		return nil, &Refused{class: "protocol", Text: "The server sent something else where its stream features belong."}
+	}
+	return e.Node()
+}
+
+// next is the next element from a server that is not through negotiating. A
+// stream error becomes an error.
+func (u *upstream) next() (*xmppstream.Element, error) {
+	for {
+		e, err := u.r.Next()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case e.Kind == xmppstream.Whitespace:
+			continue
+		case e.Kind == xmppstream.End:
+			return nil, &Refused{class: "closed", Text: "The server closed the stream during the negotiation."}
+		case e.Is(xmppstream.NSStream, "error"):
+			return nil, u.streamError(e)
+		}
+		return e, nil
+	}
+}
+
+// streamError reads a server's <stream:error/>.
+func (u *upstream) streamError(e *xmppstream.Element) error {
+	n, err := e.Node()
+	if err != nil {
+		return err
+	}
+	if see := n.Child(xmppstream.NSStreamErr, "see-other-host"); see != nil {
+		return &redirect{to: strings.TrimSpace(see.Text), secure: u.tls != nil || u.endpoint.Onion()}
+	}
+	condition, text := xmppstream.UndefinedCondition, ""
+	for _, c := range n.Children {
+		switch {
+		case c.Space != xmppstream.NSStreamErr:
+		case c.Name == "text":
+			text = c.Text
+		default:
+			condition = c.Name
+		}
+	}
+	return &serverError{condition: condition, text: text}
+}
+
+// redirect is see-other-host (RFC 6120 §4.9.3.19).
+type redirect struct {
+	to     string
+	secure bool // said inside verified TLS
+}
+
+func (r *redirect) Error() string { return "the server sent us to another host" }
+
+// endpoint judges a redirect: it must come inside verified TLS, policy must
+// allow it, and it must stay within the domain. The certificate there is judged
+// for the account's domain as everywhere, and the route stays the same.
+func (r *redirect) endpoint(d policy.Decision, from policy.Endpoint) (policy.Endpoint, error) {
+	if !r.secure {
+		return policy.Endpoint{}, &Refused{class: "redirect", Text: "The server sent us to another host before encryption, where anybody could have said so."}
+	}
+	if d.Redirect != policy.RedirectSameDomain {
+		return policy.Endpoint{}, &Refused{class: "redirect", Text: "The server sent us to another host, which policy forbids (redirect = \"deny\")."}
+	}
+	e, err := policy.ParseEndpoint(from.Transport.String() + "://" + r.to)
+	if err != nil {
+		return policy.Endpoint{}, &Refused{class: "redirect", Text: "The server sent us to another host whose name makes no sense."}
+	}
+	host := strings.ToLower(strings.TrimSuffix(e.Host, "."))
+	same := host == d.Target.Domain || strings.HasSuffix(host, "."+d.Target.Domain) || strings.EqualFold(host, from.Host)
+	if !same {
+		return policy.Endpoint{}, &Refused{class: "redirect", Text: fmt.Sprintf(
+			"The server sent us to a host outside %s, which the gateway does not follow.", d.Target.Domain)}
+	}
+	if e.Transport == policy.DirectTLS && !strings.Contains(r.to, ":") {
+		e.Transport, e.Port = policy.STARTTLS, 5222 // RFC 6120 §4.9.3.19: the default port is 5222
+	}
+	return e, nil
+}

@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// hangupPoll is how often a waiting client's socket is looked at.
+const hangupPoll = time.Second
+
+// watchHangup calls gone when the peer of conn closes it while the gateway is
+// busy elsewhere: a client that gave up must not keep a circuit being built. It
+// asks the kernel (POLLRDHUP) and takes no byte, so that a TLS client's last
+// alert in the buffer does not hide the close behind it. stop ends the watch.
+func watchHangup(conn net.Conn, gone func()) (stop func()) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return func() {} // not a socket (a test's pipe): the budgets end the wait
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	quit := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(hangupPoll)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
+			closed := false
+			err := raw.Control(func(fd uintptr) {
+				poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+				n, err := unix.Poll(poll, 0)
+				closed = err == nil && n > 0
+			})
+			if err != nil || closed {
+				gone()
+				return
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(quit) })
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package proxy
+
+import "net"
+
+// watchHangup needs POLLRDHUP, which only Linux has; elsewhere the budgets of
+// the route end the wait for a client that gave up.
+func watchHangup(net.Conn, func()) (stop func()) { return func() {} }

@@ -1,0 +1,251 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"xmpp-gw/internal/saslauth"
+	"xmpp-gw/internal/xmppstream"
+)
+
+// maxLogins is how often a client may try before its stream ends (RFC 6120
+// §6.4.5 recommends 2 to 5).
+const maxLogins = 3
+
+// login is the originate mode: the client gives its password to the gateway,
+// which logs in upstream with the strongest mechanism there is. e is the
+// client's first element after the features.
+func (s *session) login(e *xmppstream.Element) error {
+	var form registration
+	defer form.close()
+	s.info.setState(stateLogin)
+	for failures := 0; ; {
+		switch {
+		case isLogin(e):
+			form.close() // the account's own circuit is another one
+			err := s.tryLogin(e)
+			if err == nil {
+				return nil
+			}
+			var refused *loginRefused
+			if !errors.As(err, &refused) {
+				return err
+			}
+			if failures++; failures == maxLogins {
+				return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Too many failed logins."}
+			}
+		case isRegistration(e):
+			if err := form.handle(s, e); err != nil {
+				return err
+			}
+		default: // RFC 6120 §6.3.1
+			return &xmppstream.Error{Condition: xmppstream.NotAuthorized, Text: "Log in first (SASL)."}
+		}
+		var err error
+		if e, err = s.nextFromClient(); err != nil {
+			return err
+		}
+	}
+}
+
+func isLogin(e *xmppstream.Element) bool {
+	return string(e.Space) == xmppstream.NSSASL || string(e.Space) == xmppstream.NSSASL2
+}
+
+// loginRefused says that the client was told of a SASL failure and may go on.
+type loginRefused struct{ failure saslauth.Failure }
+
+func (e *loginRefused) Error() string { return e.failure.Error() }
+
+// tryLogin is one login from the client's first SASL element to its success or
+// failure.
+func (s *session) tryLogin(e *xmppstream.Element) error {
+	first, err := e.Node()
+	if err != nil {
+		return err
+	}
+	proto, cred, err := saslauth.Receive(&s.client, first, s.domain, s.asked)
+	var failure *saslauth.Failure
+	if errors.As(err, &failure) {
+		return s.refuseLogin(proto, *failure)
+	} else if err != nil {
+		return err
+	}
+	defer cred.Wipe()
+	// The account's address is normalised here once (RFC 7622), so that two
+	// spellings of it do not get two circuits.
+	account, err := jid.New(cred.Username, s.name, "")
+	if err != nil {
+		return s.refuseLogin(proto, saslauth.Failure{Condition: saslauth.NotAuthorized, Text: "The user name is not the local part of an XMPP address."})
+	}
+
+	s.info.setState(stateConnecting)
+	err = s.waitUpstream(func(ctx context.Context) error { return s.loginUpstream(ctx, account, cred) })
+	s.info.setState(stateLogin)
+	var ours *saslauth.Error
+	if errors.As(err, &failure) || errors.As(err, &ours) {
+		s.log.Info("upstream login failed", "error", err)
+		s.gw.cfg.Observer.UpstreamFailed("login")
+		return s.refuseLogin(proto, saslauth.ClientFailure(err))
+	} else if err != nil {
+		return err
+	}
+	return s.admit(proto, account)
+}
+
+// refuseLogin answers a failure after a short pause.
+func (s *session) refuseLogin(proto saslauth.Protocol, f saslauth.Failure) error {
+	select {
+	case <-time.After(pause):
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+	if err := s.client.Send(proto.Failure(f)); err != nil {
+		return err
+	}
+	return &loginRefused{f}
+}
+
+// loginUpstream opens the upstream leg for account and logs in there.
+func (s *session) loginUpstream(ctx context.Context, account jid.JID, cred *saslauth.Credentials) error {
+	isolation := s.gw.cfg.Isolate("account", s.domain, account.Localpart())
+	s.info.set(func(n *SessionInfo) { n.isolation = isolation.User })
+	up, err := s.connect(ctx, s.decision, isolation)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, up.close)
+	defer stop()
+	cred.Username = account.Localpart()
+	cred.Certificate = up.tls != nil && s.decision.ClientCert != ""
+	cred.Authzid = account.Bare().String()
+	out, err := saslauth.Authenticate(ctx, &up.leg, up.offer, cred, s.saslRules(up), up.tlsState())
+	if err != nil {
+		up.close()
+		up.release()
+		return fromLogin(err)
+	}
+	if err := up.enter(s, out, account); err != nil {
+		up.close()
+		up.release()
+		return fromServer(err)
+	}
+	s.remember(out)
+	s.info.set(func(n *SessionInfo) {
+		up.describe(n)
+		n.SASL, n.Binding = out.Mechanism, out.Binding
+	})
+	return s.setUpstream(up)
+}
+
+// fromLogin marks what is the connection's fault rather than SASL's.
+func fromLogin(err error) error {
+	var failure *saslauth.Failure
+	if errors.As(err, &failure) {
+		return err
+	}
+	return fromServer(err)
+}
+
+// enter brings the leg from the login to the features of a stream that is
+// logged in, restarting it after SASL (RFC 6120 §6.4.6) and not after SASL2
+// (XEP-0388 §2.6.1).
+func (u *upstream) enter(s *session, out saslauth.Outcome, account jid.JID) (err error) {
+	if out.Protocol == saslauth.SASL1 {
+		u.r.Restart()
+		from := "" // known to the server already, and worth nothing outside TLS
+		if u.tls != nil {
+			from = account.Bare().String()
+		}
+		if err := u.openStream(s.name, from, s.lang); err != nil {
+			return err
+		}
+	}
+	u.features, err = u.readFeatures()
+	return err
+}
+
+// saslRules are the owner's demands on the login over up.
+func (s *session) saslRules(up *upstream) saslauth.Rules {
+	r := saslauth.Rules{Min: s.decision.AuthMin, Binding: s.decision.Binding}
+	switch {
+	case up.tls != nil:
+		r.Channel = saslauth.ChannelTLS
+	case onionProves(s.decision, up.endpoint):
+		r.Channel = saslauth.ChannelOnion
+	}
+	if s.gw.cfg.Pins != nil {
+		r.RatchetPlus = s.gw.cfg.Pins.Ratchet(s.domain)
+	}
+	return r
+}
+
+// remember keeps for the domain that its logins can be bound.
+func (s *session) remember(out saslauth.Outcome) {
+	if !out.Plus || s.gw.cfg.Pins == nil {
+		return
+	}
+	if err := s.gw.cfg.Pins.SetRatchet(s.domain); err != nil {
+		s.log.Warn("cannot remember that this domain binds logins to TLS", "error", err)
+	}
+}
+
+// admit tells the client that it is in, and shows it the server's features.
+func (s *session) admit(proto saslauth.Protocol, account jid.JID) error {
+	if proto == saslauth.SASL2 {
+		if err := s.client.Send(proto.Success(account.Bare().String())); err != nil {
+			return err
+		}
+		return s.showFeatures()
+	}
+	s.restartClient()
+	if err := s.client.Send(proto.Success("")); err != nil {
+		return err
+	}
+	if err := s.clientHeader(); err != nil {
+		return err
+	}
+	if err := s.respondHeader(); err != nil {
+		return err
+	}
+	return s.showFeatures()
+}
+
+// showFeatures passes the upstream features on, less what belongs to the
+// negotiation of the other leg. Compression is among that: it would hide the
+// stanzas and leak their lengths (XEP-0138 §7).
+func (s *session) showFeatures() error {
+	b := []byte("<stream:features>")
+	for _, f := range s.up.features.Children {
+		switch f.Space {
+		case xmppstream.NSTLS, xmppstream.NSSASL, xmppstream.NSSASL2, xmppstream.NSSASLCB, nsCompressFtr:
+			continue
+		}
+		b = f.Append(b)
+	}
+	return s.client.Send(append(b, "</stream:features>"...))
+}
+
+// tlsState is what SASL binds to; nil without TLS.
+func (u *upstream) tlsState() *tls.ConnectionState {
+	if u.tls == nil {
+		return nil
+	}
+	state := u.tls.State()
+	return &state
+}
+
+// describe notes what status shows of the leg.
+func (u *upstream) describe(n *SessionInfo) {
+	n.Endpoint = u.endpoint.String()
+	if u.tls == nil {
+		n.TLSVersion, n.Identity = "none", "onion"
+		return
+	}
+	n.TLSVersion, n.Group, n.Cipher = u.tls.Version, u.tls.Group, u.tls.Cipher
+	n.Identity, n.Warnings = u.tls.Identity, u.tls.Warnings
+}

@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"testing/iotest"
+	"time"
+)
+
+func TestSniff(t *testing.T) {
+	for _, c := range []struct {
+		name, sent string
+		want       opening
+	}{
+		{"stream header", "<?xml version='1.0'?><stream:stream", openingXML},
+		{"header without declaration", "<stream:stream", openingXML},
+		{"whitespace first", "\n <stream:stream", openingXML},
+		{"byte order mark", "\xef\xbb\xbf<?xml", openingXML},
+		{"TLS", "\x16\x03\x01\x02\x00", openingTLS},
+		{"GET", "GET / HTTP/1.1\r\n", openingHTTP},
+		{"POST", "POST / HTTP/1.1\r\n", openingHTTP},
+		{"HTTP/2", "PRI * HTTP/2.0\r\n", openingHTTP},
+		{"nearly GET", "GETX", openingOther},
+		{"SSH", "SSH-2.0-x", openingOther},
+		{"a single letter", "G", openingOther},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, slow := range []bool{false, true} {
+				client, server := net.Pipe()
+				go func() {
+					_, _ = client.Write([]byte(c.sent))
+					_ = client.Close()
+				}()
+				var conn net.Conn = server
+				if slow {
+					conn = &slowConn{Conn: server, r: iotest.OneByteReader(server)}
+				}
+				got, again, err := sniff(conn)
+				if err != nil || got != c.want {
+					t.Fatalf("sniff = %v, %v; want %v", got, err, c.want)
+				}
+				all, _ := io.ReadAll(again)
+				if string(all) != c.sent {
+					t.Fatalf("after sniff the bytes are %q, want %q", all, c.sent)
+				}
+			}
+		})
+	}
+}
+
+type slowConn struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c *slowConn) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+func TestClientHello(t *testing.T) {
+	client, server := net.Pipe()
+	go func() { _ = tls.Client(client, &tls.Config{ServerName: "example.org"}).Handshake() }()
+	name, again, err := clientHello(t.Context(), server)
+	if err != nil || name != "example.org" {
+		t.Fatalf("clientHello = %q, %v", name, err)
+	}
+	// The same handshake must be readable once more.
+	second, _, err := clientHello(t.Context(), again)
+	if err != nil || second != "example.org" {
+		t.Fatalf("the replayed handshake gives %q, %v", second, err)
+	}
+}
+
+func TestClientHelloGarbage(t *testing.T) {
+	client, server := net.Pipe()
+	go func() {
+		_, _ = client.Write([]byte("\x16\x03\x01\x00\x04abcd"))
+		_ = client.Close()
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if name, _, err := clientHello(ctx, server); err == nil {
+		t.Fatalf("garbage was read as a ClientHello for %q", name)
+	}
+}
+
+func TestWatchHangup(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	gone := make(chan struct{})
+	stop := watchHangup(server, func() { close(gone) })
+	defer stop()
+	// Bytes that wait unread must not hide the close behind them.
+	_, _ = client.Write([]byte("unread"))
+	select {
+	case <-gone:
+		t.Fatal("a client that wrote was taken for one that went away")
+	case <-time.After(1500 * time.Millisecond):
+	}
+	_ = client.Close()
+	select {
+	case <-gone:
+	case <-time.After(5 * time.Second):
+		t.Fatal("nobody noticed that the client went away")
+	}
+	var b [6]byte
+	if _, err := io.ReadFull(server, b[:]); err != nil || string(b[:]) != "unread" {
+		t.Fatalf("the watch took bytes: %q, %v", b, err)
+	}
+}
