@@ -80,11 +80,12 @@ func missingIPv6(p place, err error) bool {
 // listenProblem is what a person is told of a place that cannot be listened at.
 func listenProblem(p place, err error) error {
 	key := "listen." + strings.ReplaceAll(p.kind, "-", "_")
-	problem := &listenError{problem{
+	problem := &problem{
 		what: fmt.Sprintf("cannot listen at %s (%s)", p.address, kindText(p.kind)),
 		why:  err.Error(),
 		hint: fmt.Sprintf("give %s another address in the configuration", key),
-	}, err}
+		err:  err,
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		problem.why = "another program listens there"
@@ -102,14 +103,6 @@ func listenProblem(p place, err error) error {
 	}
 	return problem
 }
-
-// listenError keeps the cause of a problem for missingIPv6.
-type listenError struct {
-	problem
-	cause error
-}
-
-func (e *listenError) Unwrap() []error { return []error{&e.problem, e.cause} }
 
 // activated are the sockets that the service manager opened, by kind.
 func activated() (map[string][]net.Listener, error) {

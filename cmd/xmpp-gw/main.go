@@ -36,7 +36,10 @@ func newApp(u *ui) *cli.App {
 		HideVersion: true, // `xmpp-gw version` is a command like the others
 		Suggest:     true,
 		Commands: []*cli.Command{
+			runCommand(u),
 			statusCommand(u),
+			policyCommand(u),
+			configCommand(u),
 			versionCommand(u),
 		},
 		Action:         group,

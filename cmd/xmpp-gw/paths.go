@@ -50,7 +50,6 @@ func findPaths(flag string, env func(string) string) (paths, error) {
 func (p paths) control() string { return filepath.Join(p.runtime, "control.sock") }
 func (p paths) ca() string      { return filepath.Join(p.state, "ca") }
 func (p paths) pins() string    { return filepath.Join(p.state, "pins") }
-func (p paths) tor() string     { return filepath.Join(p.state, "tor") }
 
 // systemControl is the control socket of the service that systemd/ installs.
 const systemControl = "/run/xmpp-gw/control.sock"

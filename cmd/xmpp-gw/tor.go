@@ -39,6 +39,7 @@ type torKeeper struct {
 	start  func(context.Context, func(onion.Progress)) (torDaemon, error)
 	report func(control.Tor) // each change, one at a time
 	pause  time.Duration     // between the first failure and the next try
+	wanted chan struct{}     // closed once a rule goes through Tor
 
 	mu      sync.Mutex
 	now     control.Tor
@@ -51,17 +52,35 @@ type torKeeper struct {
 	circuitsAt time.Time
 }
 
-// newTorKeeper makes a keeper; nothing happens until run.
+// newTorKeeper makes a keeper; nothing happens until run and want.
 func newTorKeeper(start func(context.Context, func(onion.Progress)) (torDaemon, error), report func(control.Tor)) *torKeeper {
 	return &torKeeper{
 		start: start, report: report, pause: torPauseMin,
-		now:     control.Tor{State: control.StateStarting},
+		wanted:  make(chan struct{}),
+		now:     control.Tor{State: control.StateOff},
 		changed: make(chan struct{}),
 	}
 }
 
-// run keeps Tor up until ctx ends, and then stops it.
+// want says that Tor is needed, from now on.
+func (k *torKeeper) want() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	select {
+	case <-k.wanted:
+	default:
+		k.now = control.Tor{State: control.StateStarting}
+		close(k.wanted)
+	}
+}
+
+// run waits until Tor is wanted, keeps it up until ctx ends, and then stops it.
 func (k *torKeeper) run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-k.wanted:
+	}
 	pause := k.pause
 	for ctx.Err() == nil {
 		daemon, err := k.start(ctx, k.progress)

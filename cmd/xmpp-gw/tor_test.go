@@ -58,6 +58,11 @@ func keep(t *testing.T, starts ...func(context.Context, func(onion.Progress)) (t
 		seen = append(seen, fmt.Sprintf("%s %d", s.State, s.Bootstrap))
 	})
 	k.pause = time.Millisecond
+	if state := k.Status().State; state != control.StateOff {
+		t.Errorf("before Tor is wanted it is %q", state)
+	}
+	k.want()
+	k.want() // again, as a reload does
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { k.run(ctx); close(ended) }()

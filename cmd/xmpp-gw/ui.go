@@ -37,11 +37,14 @@ const (
 
 // problem is an error for a person.
 type problem struct {
-	what string // one line, no full stop
+	what string // one line, no full stop; empty: all is said, and only the code counts
 	why  string // lines; may be empty
 	hint string // may be empty
 	code int    // exit code
+	err  error  // what caused it; may be nil
 }
+
+func (p *problem) Unwrap() error { return p.err }
 
 func (p *problem) Error() string {
 	if p.why == "" {
@@ -114,6 +117,9 @@ func (u *ui) json(v any) error {
 // fail prints err as a person's error and gives the exit code.
 func (u *ui) fail(err error) int {
 	p := explain(err)
+	if p.what == "" {
+		return p.code
+	}
 	fmt.Fprintf(u.err, "%s %s\n", paint(u.errColour, red, "error:"), printable(p.what))
 	for line := range strings.Lines(p.why) {
 		fmt.Fprintf(u.err, "  %s\n", printable(strings.TrimSuffix(line, "\n")))

@@ -21,9 +21,10 @@ func TestFail(t *testing.T) {
 		code int
 		want string
 	}{
-		{"problem", &problem{"it broke", "line 1\nline 2\n", "mend it", exitMistake}, exitMistake,
+		{"problem", &problem{what: "it broke", why: "line 1\nline 2\n", hint: "mend it", code: exitMistake}, exitMistake,
 			"error: it broke\n  line 1\n  line 2\nhint: mend it\n"},
 		{"wrapped problem", fmt.Errorf("x: %w", &problem{what: "it broke"}), exitFailed, "error: it broke\n"},
+		{"all is said", &problem{code: exitMistake}, exitMistake, ""},
 		{"usage", usage("no %s", "domain"), exitUsage, "error: no domain\n"},
 		{"plain", errors.New("it broke"), exitFailed, "error: it broke\n"},
 		{"the daemon's", &control.Error{What: "a", Why: "b", Hint: "c"}, exitFailed, "error: a\n  b\nhint: c\n"},

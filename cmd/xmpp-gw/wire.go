@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"xmpp-gw/internal/egress"
+	"xmpp-gw/internal/localca"
+	"xmpp-gw/internal/metrics"
+	"xmpp-gw/internal/resolve"
+	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/onion"
+	"xmpp-gw/policy"
+	"xmpp-gw/proxy"
+)
+
+// assemble puts the daemon together: the only place that knows all its parts.
+//
+//	settings ── rules ────────────────► proxy.Gateway ◄── localca (client leg)
+//	        └── hops, DNS ─► egress.Set ─┘    ▲    └───── tlsauth.PinStore
+//	                            ▲             └ listeners
+//	                        torKeeper
+func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*settings, error)) (*daemon, error) {
+	d := &daemon{
+		console: c, log: log, load: load, settings: s,
+		state: "starting", recorder: new(metrics.Recorder),
+	}
+	d.started = time.Now().Truncate(time.Second)
+	d.loaded = d.started
+
+	tor, err := s.torOptions(p)
+	if err != nil {
+		return nil, err
+	}
+	tor.Log = log.With("part", "tor")
+	d.tor = newTorKeeper(func(ctx context.Context, progress func(onion.Progress)) (torDaemon, error) {
+		o := tor
+		o.Progress = progress
+		t, err := onion.Start(ctx, o)
+		if err != nil {
+			return nil, err // not t, which is a nil pointer in a full interface
+		}
+		return t, nil
+	}, d.reportTor)
+
+	pins, err := tlsauth.OpenPins(p.pins())
+	if err != nil {
+		return nil, fmt.Errorf("open the remembered server keys: %w", err)
+	}
+	d.wiring = &wiring{paths: p, tor: d.tor.SOCKS}
+	live, err := d.wiring.change(s)
+	if err != nil {
+		return nil, err
+	}
+	d.gateway, err = proxy.New(proxy.Config{
+		Decide:            live.Decide,
+		Egress:            live.Egress,
+		Lookup:            live.Lookup,
+		Limits:            live.Limits,
+		PlaintextLoopback: live.PlaintextLoopback,
+		Isolate:           new(egress.Isolator).For,
+		Certificates:      d.wiring,
+		Pins:              pins,
+		Circuit:           d.tor.Circuit,
+		Log:               log,
+		Observer:          d.recorder,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.listeners = newListenerSet(d.serve)
+	return d, nil
+}
+
+// wiring is the part of the wires that a reload replaces.
+type wiring struct {
+	paths paths
+	tor   func(context.Context) (string, error)
+	ca    atomic.Pointer[localca.CA]
+}
+
+// change makes of s what the gateway decides and dials with. Where it fails,
+// nothing is changed.
+func (w *wiring) change(s *settings) (proxy.Live, error) {
+	servers, err := resolve.ParseServers(s.DNS.Servers)
+	if err != nil {
+		return proxy.Live{}, err
+	}
+	dnsRoots, err := rootsWith(s.DNS.CA)
+	if err != nil {
+		return proxy.Live{}, err
+	}
+	lookup := func(d egress.Dialer) *resolve.Client { return resolve.New(servers, d, dnsRoots) }
+
+	// The direct route resolves names by our own client too, over itself: the
+	// DNS servers are addresses, so this does not go in circles.
+	var set *egress.Set
+	set, err = egress.New(egress.Config{
+		Tor:   w.tor,
+		SOCKS: s.SOCKS,
+		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+			direct, err := set.Dialer(policy.Route{Kind: policy.RouteDirect}, egress.Isolation{})
+			if err != nil {
+				return nil, err
+			}
+			return lookup(direct).Addrs(ctx, host)
+		},
+	})
+	if err != nil {
+		return proxy.Live{}, err
+	}
+	ca, err := localca.Open(w.paths.ca(), s.certificateNames())
+	if err != nil {
+		return proxy.Live{}, err
+	}
+	w.ca.Store(ca)
+	return proxy.Live{
+		Decide:            s.Rules.Decide,
+		Egress:            set,
+		Lookup:            func(d egress.Dialer) resolve.SRVLookup { return lookup(d) },
+		Limits:            s.limits(),
+		PlaintextLoopback: s.Listen.ClientTLS == "optional",
+	}, nil
+}
+
+// ServerConfig is the client leg's TLS for a domain, by the authority as it was
+// last loaded.
+func (w *wiring) ServerConfig(domain string) (*tls.Config, error) {
+	return w.ca.Load().ServerConfig(domain)
+}
+
+// rootsWith is the system's roots and those in file; nil, which is the system's
+// alone, without one.
+func rootsWith(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, &problem{what: "dns.ca cannot be read", why: err.Error(), code: exitMistake}
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, &problem{what: "dns.ca holds no certificate", why: file, code: exitMistake}
+	}
+	return pool, nil
+}
