@@ -246,6 +246,6 @@ func (u *upstream) describe(n *SessionInfo) {
 		n.TLSVersion, n.Identity = "none", "onion"
 		return
 	}
-	n.TLSVersion, n.Group, n.Cipher = u.tls.Version, u.tls.Group, u.tls.Cipher
+	n.TLSVersion, n.Group, n.Cipher = "TLS "+u.tls.Version, u.tls.Group, u.tls.Cipher
 	n.Identity, n.Warnings = u.tls.Identity, u.tls.Warnings
 }
