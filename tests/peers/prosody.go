@@ -1,0 +1,127 @@
+package peers
+
+import (
+	"crypto/tls"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+// prosodyConfig is a whole configuration; nothing else is read.
+//
+// run_as_root is obeyed only where the tests run as root, in a container say.
+var prosodyConfig = template.Must(template.New("prosody.cfg.lua").Funcs(template.FuncMap{"list": luaList}).Parse(`
+run_as_root = true
+data_path = "{{.Dir}}/data"
+certificates = "{{.Dir}}/data"
+admin_socket = "{{.Dir}}/prosody.sock"
+pidfile = "{{.Dir}}/prosody.pid"
+log = { { levels = { min = "debug" }, to = "file", filename = "{{.Dir}}/prosody.log" } }
+
+interfaces = { "127.0.0.1" }
+c2s_ports = { {{.StartTLS}} }
+c2s_direct_tls_ports = { {{.DirectTLS}} }
+http_ports = { }
+https_ports = { }
+c2s_require_encryption = true
+
+modules_enabled = {
+	"roster", "saslauth", "tls", "disco", "ping", "pep", "blocklist", "carbons", "smacks", "limits",
+	{{if .MAM}}"mam",{{end}} {{if .Register}}"register_ibr",{{end}}
+}
+modules_disabled = { "s2s" }
+allow_registration = {{.Register}}
+
+authentication = "internal_hashed"
+password_hash = "{{.Hash}}"
+{{with .Disabled}}disable_sasl_mechanisms = {{list .}}{{end}}
+
+ssl = { certificate = "{{.Cert}}", key = "{{.Key}}", protocol = "{{.Protocol}}" }
+c2s_direct_tls_ssl = { certificate = "{{.Cert}}", key = "{{.Key}}", protocol = "{{.Protocol}}" }
+
+VirtualHost "{{.Domain}}"
+`))
+
+func luaList(words []string) string {
+	return `{ "` + strings.Join(words, `", "`) + `" }`
+}
+
+// Prosody starts Prosody (Debian package prosody).
+func Prosody(o Options) (*Server, error) { return launch(o, startProsody) }
+
+func startProsody(o Options, starttls, direct int) (*Server, error) {
+	prosody, err := program("prosody", "prosody")
+	if err != nil {
+		return nil, err
+	}
+	ctl, err := program("prosodyctl", "prosody")
+	if err != nil {
+		return nil, err
+	}
+	if o.Hash == "" {
+		o.Hash = "SHA-1"
+	}
+	if o.Hash != "SHA-1" && o.Hash != "SHA-256" {
+		return nil, fmt.Errorf("peers: prosody stores passwords as SHA-1 or SHA-256, not %s", o.Hash)
+	}
+	protocol := "tlsv1_2+"
+	switch {
+	case o.MinTLS == tls.VersionTLS13:
+		protocol = "tlsv1_3"
+	case o.MaxTLS == tls.VersionTLS12:
+		protocol = "tlsv1_2"
+	}
+
+	dir, err := os.MkdirTemp("", "peers-prosody-")
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "prosody.cfg.lua")
+	var text strings.Builder
+	err = prosodyConfig.Execute(&text, struct {
+		Options
+		Dir, Protocol       string
+		Disabled            []string
+		StartTLS, DirectTLS int
+	}{o, dir, protocol, o.disabled(), starttls, direct})
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "data"), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(config, []byte(text.String()), 0o600)
+	}
+
+	register := func(a Account) error {
+		cmd := exec.Command(ctl, "--config", config, "register", a.Username, o.Domain, a.Password)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("peers: prosodyctl register %s: %w\n%s", a.Username, err, out)
+		}
+		return nil
+	}
+	for _, a := range o.Accounts {
+		if err == nil {
+			err = register(a)
+		}
+	}
+	var p *process
+	if err == nil {
+		p, err = spawn(spec{
+			dir: dir, path: prosody, args: []string{"--config", config, "-F"},
+			logs: []string{"prosody.log"},
+		})
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	s := &Server{Kind: "prosody", Domain: o.Domain, Host: "127.0.0.1",
+		StartTLS: starttls, DirectTLS: direct, proc: p, register: register}
+	if err := s.awaitPorts(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
