@@ -30,7 +30,7 @@ func program(dir string, args ...string) *exec.Cmd {
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"XMPP_GW_TEST_MAIN=1", "HOME=" + dir, "XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"),
-		"PATH=" + os.Getenv("PATH"), "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
+		"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
 	}
 	return cmd
 }
