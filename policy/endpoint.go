@@ -38,7 +38,7 @@ type Endpoint struct {
 }
 
 // ParseEndpoint reads starttls://HOST:PORT or tls://HOST:PORT; the port may be
-// left out (5222 and 5223).
+// left out (5222 and 5223). The host is normalised as NormalizeDomain does.
 func ParseEndpoint(s string) (Endpoint, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -53,9 +53,12 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	default:
 		return Endpoint{}, fmt.Errorf("endpoint %q has the unknown scheme %q (starttls or tls)", s, scheme)
 	}
+	if rest == "" {
+		return Endpoint{}, fmt.Errorf("endpoint %q has no host (write %[1]sHOST:PORT)", s)
+	}
 	host, port, err := splitHostPort(rest)
 	if err != nil {
-		return Endpoint{}, fmt.Errorf("endpoint %q: %w", s, err)
+		return Endpoint{}, err
 	}
 	e.Host = host
 	if port != 0 {
@@ -64,25 +67,30 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	return e, nil
 }
 
-// splitHostPort is net.SplitHostPort with an optional port (0 when left out).
+// splitHostPort is net.SplitHostPort with an optional port (0 when left out) and
+// a normalised host.
 func splitHostPort(s string) (string, uint16, error) {
 	host, port := s, ""
-	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") && (s[0] == '[' || strings.Count(s, ":") == 1) {
+	bare6 := strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "[") // an IPv6 address alone
+	if !bare6 && strings.Contains(s, ":") && !strings.HasSuffix(s, "]") {
 		var err error
 		if host, port, err = net.SplitHostPort(s); err != nil {
-			return "", 0, err
+			return "", 0, fmt.Errorf("%q is not HOST:PORT", s)
+		}
+		if port == "" {
+			port = "missing" // HOST: is a mistake, not a way to leave it out
 		}
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if host == "" || strings.ContainsAny(host, "/@ ") {
-		return "", 0, fmt.Errorf("no usable host in %q", s)
+	host, err := NormalizeDomain(host)
+	if err != nil {
+		return "", 0, fmt.Errorf("the host of %q cannot be used: %w", s, err)
 	}
 	if port == "" {
 		return host, 0, nil
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return "", 0, fmt.Errorf("port %q is not a number from 1 to 65535", port)
+		return "", 0, fmt.Errorf("the port of %q is not a number from 1 to 65535", s)
 	}
 	return host, uint16(n), nil
 }

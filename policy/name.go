@@ -7,41 +7,76 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
 
+// lookup maps case and width as UTS 46 says; hyphens in the third and fourth
+// place are left alone, because there are such domains.
+var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false),
+	idna.StrictDomainName(true), idna.CheckHyphens(false))
+
+var errDomain = errors.New("it is no valid domain name (RFC 5891)")
+
 // NormalizeDomain brings a JID's domain to the form in which it is compared,
 // looked up and matched against certificates: A-labels (RFC 5891) in lower case
 // without the final dot; an IP literal stays one, without the brackets that a JID
-// has around IPv6 (RFC 7622 §3.2.1).
+// has around IPv6 (RFC 7622 §3.2.1) and never with a zone. It changes nothing
+// about its own results.
 func NormalizeDomain(domain string) (string, error) {
-	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(domain, "["), "]")); err == nil {
+	if len(domain) > 1023 { // RFC 7622 §3.2
+		return "", errors.New("it has more than 1023 bytes (RFC 7622 §3.2)")
+	}
+	literal := domain
+	if in, ok := strings.CutPrefix(domain, "["); ok {
+		if literal, ok = strings.CutSuffix(in, "]"); !ok {
+			return "", errDomain
+		}
+	}
+	if ip, err := netip.ParseAddr(literal); err == nil {
+		if ip.Zone() != "" {
+			return "", errors.New("an address with a zone means something on one machine only")
+		}
 		return ip.String(), nil
 	}
-	// Case and width are mapped as UTS 46 says; hyphens in the third and fourth
-	// place are left alone, because there are such domains.
-	profile := idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false),
-		idna.StrictDomainName(true), idna.CheckHyphens(false))
-	ascii, err := profile.ToASCII(strings.TrimSuffix(domain, "."))
-	if err != nil || !isHostname(ascii) {
-		return "", errors.New("it is no valid domain name (RFC 5891)")
+	// Bytes that are no UTF-8 would be taken for U+FFFD.
+	ascii, err := lookup.ToASCII(strings.TrimSuffix(domain, "."))
+	if err != nil || !utf8.ValidString(domain) || strings.ContainsRune(domain, utf8.RuneError) || !isHostname(ascii) {
+		return "", errDomain
+	}
+	// A name that ends in a number is an address to some programs ("127.1",
+	// "0177.0.0.1") and none to others. What is written in other digits may only
+	// now be a plain one.
+	if last := ascii[strings.LastIndexByte(ascii, '.')+1:]; strings.Trim(last, "0123456789") == "" {
+		ip, err := netip.ParseAddr(ascii)
+		if err != nil {
+			return "", errDomain
+		}
+		return ip.String(), nil
 	}
 	return ascii, nil
 }
 
 // DisplayDomain is the form of a normalised domain that stands in XMPP addresses
-// (RFC 7622 §3.2.2): U-labels.
+// (RFC 7622 §3.2): U-labels, and brackets around IPv6. Where that would be
+// another domain it stays as it is.
 func DisplayDomain(domain string) string {
+	if ip, err := netip.ParseAddr(domain); err == nil && ip.Is6() {
+		return "[" + domain + "]"
+	}
 	unicode, err := idna.Lookup.ToUnicode(domain)
 	if err != nil {
+		return domain
+	}
+	if back, err := NormalizeDomain(unicode); err != nil || back != domain {
 		return domain
 	}
 	return unicode
 }
 
-// isHostname reports whether s is a name of letters, digits, hyphens and
-// underscores within the lengths of RFC 1035 §2.3.4. DNS itself would carry any
+// isHostname reports whether s is a name of letters, digits and hyphens (not at
+// the ends of a label) within the lengths of RFC 1035 §2.3.4. DNS itself would carry any
 // byte, but such a name is no host and has no business in a log or a SOCKS
 // request.
 func isHostname(s string) bool {
@@ -49,12 +84,12 @@ func isHostname(s string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}
 		for _, c := range []byte(label) {
 			switch {
-			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-':
 			default:
 				return false
 			}
@@ -78,7 +113,7 @@ func CheckOnion(host string) error {
 		return fmt.Errorf("an onion address has 56 characters before .onion, this one has %d", len(name))
 	}
 	raw, err := base32.StdEncoding.DecodeString(strings.ToUpper(name))
-	if err != nil {
+	if err != nil || len(raw) != 35 { // the decoder skips line ends
 		return errors.New("an onion address has only the letters a to z and the digits 2 to 7")
 	}
 	key, sum, version := raw[:32], raw[32:34], raw[34]

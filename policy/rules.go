@@ -3,6 +3,8 @@ package policy
 import (
 	"encoding/base64"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -24,7 +26,8 @@ func (v Value[T]) or(w Value[T]) Value[T] {
 }
 
 // Rule is one section of settings: the defaults or those of a domain and the
-// domains under it.
+// domains under it, which get all of them: an onion address, endpoints, pins, a
+// root and a client certificate too.
 type Rule struct {
 	Route        Value[Route]
 	TLS          Value[TLSMode]
@@ -76,14 +79,18 @@ type Rules struct {
 }
 
 // ruleFor is the rule in force for domain: the longest suffix of whole labels
-// that has a section, laid over the defaults.
+// that has a section, laid over the defaults. Shorter suffixes have no say, so
+// that all that holds for a domain stands in two places at most. An address has
+// no suffixes.
 func (r Rules) ruleFor(domain string) Rule {
+	_, err := netip.ParseAddr(domain)
+	literal := err == nil
 	for suffix := domain; ; {
 		if rule, ok := r.Domains[suffix]; ok {
 			return rule.over(r.Default)
 		}
 		_, rest, more := strings.Cut(suffix, ".")
-		if !more {
+		if literal || !more {
 			return r.Default
 		}
 		suffix = rest
@@ -146,6 +153,7 @@ func (d Decision) judge(rule Rule) error {
 		return &Refusal{Domain: d.Target.Domain, Why: why, Hint: hint, Source: source}
 	}
 	onionDomain := IsOnion(d.Target.Domain)
+	bound := d.Onion != nil || len(d.Endpoints) > 0 && !slices.ContainsFunc(d.Endpoints, Endpoint.notOnion)
 	switch {
 	case d.Target.Domain == "":
 		return &Refusal{Domain: "the target", Why: "it names no domain"}
@@ -158,29 +166,30 @@ func (d Decision) judge(rule Rule) error {
 		return no("", "its rules are incomplete", "This is a mistake in the program that made them")
 	case onionDomain && !d.Route.ViaTor():
 		return no(rule.Route.Source, "it is an onion address, which only Tor can reach", "Set route = \"tor\" for it")
+	case (d.Onion != nil || slices.ContainsFunc(d.Endpoints, Endpoint.Onion)) && !d.Route.ViaTor():
+		return no(rule.Route.Source, "its server is at an onion address, which only Tor can reach", "Set route = \"tor\" for it")
 	}
 	if onionDomain {
 		if err := CheckOnion(d.Target.Domain); err != nil {
 			return no("", err.Error(), "Check the address in the client")
 		}
 	}
-	if d.Route.Kind == RouteOnionOnly && !onionDomain && d.Onion == nil && !allOnion(d.Endpoints) {
+	switch {
+	case d.Route.Kind == RouteOnionOnly && !bound && (!onionDomain || len(d.Endpoints) > 0):
 		return no(rule.Route.Source, "it may only be reached at an onion address and none is known", "Add onion = \"….onion\" to the domain's section")
-	}
-	if d.TLS == TLSPin && len(d.Pins) == 0 {
+	case d.TLS == TLSOnion && !bound && !onionDomain:
+		return no(rule.TLS.Source, "an onion address must prove it (tls = \"onion\") and none is set", "Add onion = \"….onion\" to the domain's section")
+	case d.TLS == TLSPin && len(d.Pins) == 0:
 		return no(rule.TLS.Source, "its key must be pinned (tls = \"pin\") and no pin is set", "Add pins = [\"sha256/…\"] to the domain's section")
+	case d.SASL == Originate && d.AuthMin == AuthExternal && d.ClientCert == "":
+		return no(rule.AuthMin.Source, "only a client certificate may log in (auth_min = \"external\") and none is set", "Add client_cert and password_file to the domain's section")
+	case d.ClientCert != "" && d.PasswordFile == "":
+		return no(rule.ClientCert.Source, "any program on this machine could log in with its client_cert", "Add password_file to the domain's section")
 	}
 	return nil
 }
 
-func allOnion(list []Endpoint) bool {
-	for _, e := range list {
-		if !e.Onion() {
-			return false
-		}
-	}
-	return len(list) > 0
-}
+func (e Endpoint) notOnion() bool { return !e.Onion() }
 
 // why lists the rule's settings with their sources, in the order of the
 // configuration.
