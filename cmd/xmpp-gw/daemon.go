@@ -136,6 +136,9 @@ func (d *daemon) Reload(context.Context) error {
 	}
 	d.console.line("reloaded", "%s", next.source())
 	d.console.line("listening", "%s", listening(d.listeners.list()))
+	if w := d.wiring.warning(); w != "" {
+		d.console.warn("%s", w)
+	}
 	if !next.sameTor(before) {
 		d.console.warn("what [tor] says now holds from the next start on")
 	}
@@ -279,7 +282,7 @@ func (d *daemon) reportTor(t control.Tor) {
 			d.console.line("tor", "starting … %d %%", t.Bootstrap)
 		}
 		if news && t.Error != "" {
-			d.console.warn("tor: %s", t.Error)
+			d.console.warn("tor, at %d %% (%s), says %q, and goes on trying", t.Bootstrap, t.Doing, t.Error)
 		}
 	case control.StateReady:
 		d.console.done()

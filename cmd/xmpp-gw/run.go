@@ -76,6 +76,9 @@ func runDaemon(c *cli.Context, u *ui) error {
 		ctl.Close()
 		return err
 	}
+	if w := d.wiring.warning(); w != "" {
+		con.warn("%s", w)
+	}
 	d.run(ctl, events)
 	return nil
 }

@@ -288,6 +288,9 @@ func TestReload(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(p.dir, "tls.sock")); err == nil {
 		t.Error("the old listener is still there")
 	}
+	if strings.Contains(p.output(), "trust install") {
+		t.Errorf("the authority is the same, and the daemon says\n%s", p.output())
+	}
 	if s.Sessions.Open != 1 {
 		t.Errorf("%d sessions after the reload, want the one from before", s.Sessions.Open)
 	}
@@ -297,6 +300,12 @@ func TestReload(t *testing.T) {
 	if _, err := session.Read(make([]byte, 100)); err != nil {
 		t.Errorf("the session from before the reload: %v", err)
 	}
+
+	// Other domains make another certificate, and what [tor] says has to wait.
+	p.configure(strings.Replace(direct, `"direct"`, `"block"`, 1) + "[domain.\"a.example\"]\nroute = \"direct\"\n[tor]\nmode = \"managed\"\n")
+	p.signal(syscall.SIGHUP)
+	p.wait("warning: the domains that clients may ask for have changed", 1)
+	p.wait("warning: what [tor] says now holds from the next start on", 1)
 }
 
 // Without a Tor the daemon says what to do, and serves on.

@@ -144,17 +144,17 @@ func (k *torKeeper) set(daemon torDaemon, err error, now control.Tor) {
 }
 
 // get is the present state, and what will be closed when it changes.
-func (k *torKeeper) get() (torDaemon, error, <-chan struct{}) {
+func (k *torKeeper) get() (torDaemon, <-chan struct{}, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.daemon, k.err, k.changed
+	return k.daemon, k.changed, k.err
 }
 
 // SOCKS is the address of Tor's SOCKS port. It waits for a Tor that is starting,
 // as long as ctx lets it; a Tor that failed is an error at once.
 func (k *torKeeper) SOCKS(ctx context.Context) (string, error) {
 	for {
-		daemon, err, changed := k.get()
+		daemon, changed, err := k.get()
 		switch {
 		case daemon != nil:
 			return daemon.SOCKS(), nil
@@ -177,7 +177,7 @@ func (k *torKeeper) Circuit(ctx context.Context, user string) (string, error) {
 		return "", err
 	}
 	if time.Since(k.circuitsAt) > circuitsAge {
-		daemon, err, _ := k.get()
+		daemon, _, err := k.get()
 		if daemon == nil {
 			return "", errors.Join(onion.ErrNoCircuit, err)
 		}

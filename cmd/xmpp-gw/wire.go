@@ -130,6 +130,14 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 	}, nil
 }
 
+// warning tells that the authority's certificate is another one now.
+func (w *wiring) warning() string {
+	if !w.ca.Load().Changed() {
+		return ""
+	}
+	return "the domains that clients may ask for have changed, and with them the authority's certificate: run `xmpp-gw trust install` again"
+}
+
 // ServerConfig is the client leg's TLS for a domain, by the authority as it was
 // last loaded.
 func (w *wiring) ServerConfig(domain string) (*tls.Config, error) {
