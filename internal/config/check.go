@@ -42,19 +42,18 @@ func (l *loader) checkListen() {
 	if m := listen.Metrics; m != "" && !loopback(m) && !listen.MetricsPublic {
 		l.mistake(l.keys[join("listen", "metrics")], hinted("metrics: it listens beyond loopback", "set metrics_public = true if that is what you want"))
 	}
-	for key, list := range map[string][]string{"c2s": listen.C2S, "c2s_tls": listen.C2STLS, "metrics": {listen.Metrics}} {
-		for i, a := range list {
-			if a == "" || strings.HasSuffix(a, ":0") {
-				continue
+	taken := map[string]string{} // by whom
+	for _, use := range []struct {
+		key  string
+		list []string
+	}{{"c2s", listen.C2S}, {"c2s_tls", listen.C2STLS}, {"metrics", []string{listen.Metrics}}} {
+		for _, a := range use.list {
+			if before, ok := taken[a]; ok && !strings.HasSuffix(a, ":0") {
+				line := max(l.keys[join("listen", use.key)], l.keys[join("listen", before)]) // one of them may be a default
+				l.mistake(line, hinted(fmt.Sprintf("%s: %s is taken by %s", use.key, a, before), "give each its own port"))
 			}
-			twice := slices.Contains(list[:i], a) ||
-				key != "c2s" && slices.Contains(listen.C2S, a) || key == "metrics" && slices.Contains(listen.C2STLS, a)
-			line, set := l.keys[join("listen", key)]
-			if twice && !set { // another key took the address of a default
-				line = max(l.keys[join("listen", "c2s")], l.keys[join("listen", "c2s_tls")])
-			}
-			if twice {
-				l.mistake(line, hinted(fmt.Sprintf("%s: %s is taken by another listener", key, a), "give each its own port"))
+			if a != "" {
+				taken[a] = use.key
 			}
 		}
 	}
@@ -74,7 +73,8 @@ func (l *loader) checkDomain(name, written string) {
 	say := func(key, what, advice string) { l.mistake(line(key), hinted(key+": "+what, advice)) }
 
 	onion := own.Onion.IsSet() || policy.IsOnion(name)
-	if own.TLS.V == policy.TLSOnion && !onion {
+	bound := onion || slices.ContainsFunc(own.Endpoints.V, policy.Endpoint.Onion)
+	if own.TLS.V == policy.TLSOnion && !bound {
 		say("tls", `"onion" needs an onion address for the domain`, `add onion = "....onion"`)
 	}
 	if own.TLS.V == policy.TLSPin && !own.Pins.IsSet() {
@@ -83,7 +83,7 @@ func (l *loader) checkDomain(name, written string) {
 	if own.Onion.IsSet() && own.Endpoints.IsSet() {
 		say("endpoints", "they would never be used, as the onion address is used alone", "keep one of the two")
 	}
-	if other := d.Route.Kind == policy.RouteDirect || d.Route.Kind == policy.RouteSOCKS; other {
+	if d.Route.Kind == policy.RouteDirect || d.Route.Kind == policy.RouteSOCKS {
 		toOnion := slices.ContainsFunc(own.Endpoints.V, policy.Endpoint.Onion)
 		at := "route"
 		switch {

@@ -3,10 +3,16 @@
 //
 //	c, err := config.Load(config.Find(flag))   // every mistake at once, with its line
 //	decision, err := c.Rules.Decide(target)
+//	config.Explain(decision, err).WriteText(os.Stdout)
 //
 // One table of keys (keys.go) serves loading, validation and the annotated
-// default file that [Describe] prints, so that the three cannot disagree. No file
+// default file that [Describe] gives, so that the three cannot disagree. No file
 // at all means the defaults of that table.
+//
+// A section [domain."example.org"] is for that domain and those under it. Of the
+// sections that fit a domain the longest is laid over [default]; the shorter ones
+// have no say. Everything in it goes with it, an onion address and a certificate
+// too.
 package config
 
 import (
@@ -117,22 +123,8 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Warnings = append(c.Warnings, c.checkMode()...)
+	c.Warnings = c.warnings()
 	return c, nil
-}
-
-// checkMode warns of a file that tells others a proxy's password.
-func (c *Config) checkMode() []string {
-	info, err := os.Stat(c.File)
-	if err != nil || info.Mode().Perm()&0o077 == 0 {
-		return nil
-	}
-	for name, u := range c.SOCKS {
-		if _, ok := u.User.Password(); ok {
-			return []string{fmt.Sprintf("%s holds the password of the SOCKS hop %q and others may read it: chmod 600 %s", c.File, name, c.File)}
-		}
-	}
-	return nil
 }
 
 // Mistake is one thing wrong with a file.

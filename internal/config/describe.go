@@ -56,8 +56,8 @@ func describe[T any](b *bufio.Writer, mark, name, doc string, keys []key[T]) {
 // once more, so that taking the marks away leaves comments.
 func comment(b *bufio.Writer, mark, text string) {
 	const width = 80
-	for _, paragraph := range strings.Split(text, "\n\n") {
-		if !strings.HasPrefix(text, paragraph) {
+	for i, paragraph := range strings.Split(text, "\n\n") {
+		if i > 0 {
 			fmt.Fprintf(b, "%s#\n", mark)
 		}
 		line := mark + "#"

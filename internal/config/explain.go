@@ -126,7 +126,7 @@ func proof(d policy.Decision) string {
 		return "The client's own TLS goes through to the server: it is the client that checks the certificate."
 	case d.TLS == policy.TLSPin:
 		return least + "; the server must have one of the pinned keys."
-	case policy.IsOnion(d.Target.Domain):
+	case policy.IsOnion(d.Target.Domain) && d.Onion == nil && len(d.Endpoints) == 0:
 		return least + "; the onion address is the server's key and proves it."
 	case d.TLS == policy.TLSOnion:
 		return least + "; the onion address that the configuration binds to " + domain + " proves the server."
