@@ -1,0 +1,192 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// throughput compares messages a second through the gateway and through the
+// io.Copy relay, one stream, client to server.
+func (b *grounds) throughput(rounds int) error {
+	const size = 64 << 20
+	gw, err := b.dialGateway()
+	if err != nil {
+		return err
+	}
+	defer gw.Close()
+	bare, err := b.dialBare(b.relayAddr)
+	if err != nil {
+		return err
+	}
+	defer bare.Close()
+	run := func(c io.Writer) (float64, error) {
+		n := size / len(burst)
+		from := b.server.got.Load()
+		start := time.Now()
+		for range n {
+			if _, err := c.Write(burst); err != nil {
+				return 0, err
+			}
+		}
+		b.server.wait(from, int64(n*len(burst)))
+		return float64(n*len(burst)/len(message)) / time.Since(start).Seconds(), nil
+	}
+	var ours, theirs, ratios []float64
+	for range rounds {
+		o, err := run(gw)
+		if err != nil {
+			return err
+		}
+		t, err := run(bare)
+		if err != nil {
+			return err
+		}
+		ours, theirs, ratios = append(ours, o), append(theirs, t), append(ratios, o/t)
+	}
+	report("relay.gateway", median(ours), "stanzas/s")
+	report("relay.iocopy", median(theirs), "stanzas/s")
+	report("relay.ratio", median(ratios), "of-io.Copy(want>=0.8)")
+	return nil
+}
+
+// latency compares the round trip of single messages: what the gateway adds to
+// a connection without a relay, by what the io.Copy relay adds.
+func (b *grounds) latency(rounds int) error {
+	b.server.echo.Store(true)
+	defer b.server.echo.Store(false)
+	gw, err := b.dialGateway()
+	if err != nil {
+		return err
+	}
+	defer gw.Close()
+	bare, err := b.dialBare(b.relayAddr)
+	if err != nil {
+		return err
+	}
+	defer bare.Close()
+	direct, err := b.dialBare(b.server.bare.Addr())
+	if err != nil {
+		return err
+	}
+	defer direct.Close()
+	run := func(c io.ReadWriter) (time.Duration, error) {
+		const n = 2000
+		back := make([]byte, len(message))
+		trips := make([]time.Duration, 0, n)
+		for range n {
+			start := time.Now()
+			if _, err := c.Write(message); err != nil {
+				return 0, err
+			}
+			if _, err := io.ReadFull(c, back); err != nil {
+				return 0, err
+			}
+			trips = append(trips, time.Since(start))
+		}
+		return median(trips), nil
+	}
+	var d, g, t []float64
+	for range rounds {
+		for _, m := range []struct {
+			c   io.ReadWriter
+			out *[]float64
+		}{{direct, &d}, {gw, &g}, {bare, &t}} {
+			v, err := run(m.c)
+			if err != nil {
+				return err
+			}
+			*m.out = append(*m.out, float64(v)/1e3)
+		}
+	}
+	report("latency.direct", median(d), "us")
+	report("latency.gateway", median(g), "us")
+	report("latency.iocopy", median(t), "us")
+	report("latency.added-ratio", (median(g)-median(d))/(median(t)-median(d)), "of-io.Copy(want<=1.5)")
+	return nil
+}
+
+// idle measures what the gateway's process grows by for each session that is
+// logged in and silent.
+func (b *grounds) idle(n int) error {
+	before, err := residentKiB(b.gatewayPID)
+	if err != nil {
+		return err
+	}
+	conns := make([]io.Closer, n)
+	defer func() {
+		for _, c := range conns {
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+	}()
+	var wg sync.WaitGroup
+	var once sync.Once
+	var failed error
+	next := make(chan int)
+	for range 2 * runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range next {
+				c, err := b.dialGateway()
+				if err != nil {
+					once.Do(func() { failed = err })
+					continue
+				}
+				conns[i] = c
+			}
+		})
+	}
+	start := time.Now()
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	if failed != nil {
+		return failed
+	}
+	report("logins", float64(n)/time.Since(start).Seconds(), "sessions/s")
+	time.Sleep(10 * time.Second) // sessions are idle, not just new
+	after, err := residentKiB(b.gatewayPID)
+	if err != nil {
+		return err
+	}
+	report("idle.base", float64(before), "KiB")
+	report("idle.session", float64(after-before)/float64(n), "KiB(want<=40)")
+	return nil
+}
+
+// residentKiB is a process's resident memory.
+func residentKiB(pid int) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+			return strconv.Atoi(f[1])
+		}
+	}
+	return 0, fmt.Errorf("no VmRSS of process %d", pid)
+}
+
+// load keeps the gateway busy for a profile.
+func (b *grounds) load(d time.Duration) error {
+	gw, err := b.dialGateway()
+	if err != nil {
+		return err
+	}
+	defer gw.Close()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if _, err := gw.Write(burst); err != nil {
+			return err
+		}
+	}
+	return nil
+}
