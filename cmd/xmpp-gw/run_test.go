@@ -277,6 +277,14 @@ func TestReload(t *testing.T) {
 		t.Error("a reload that failed left a listener")
 	}
 
+	// So does what cannot be wired.
+	p.configure(strings.Replace(direct, "tls.sock", "new.sock", 1) + "[dns]\nca = \"/no/such/file\"\n")
+	p.signal(syscall.SIGHUP)
+	p.wait("dns.ca cannot be read", 1)
+	if _, err := os.Lstat(filepath.Join(p.dir, "new.sock")); err == nil {
+		t.Error("a reload that failed late left a listener")
+	}
+
 	// One that is right holds at once, and a session lives through it.
 	p.configure(strings.Replace(direct, "tls.sock", "other.sock", 1))
 	p.signal(syscall.SIGHUP)
@@ -306,6 +314,11 @@ func TestReload(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.wait("warning: the domains that clients may ask for have changed", 1)
 	p.wait("warning: what [tor] says now holds from the next start on", 1)
+	c := connect(t, before.Listeners[0].Address)
+	io.WriteString(c, "<?xml version='1.0'?><stream:stream to='example.org' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>")
+	if answer, err := io.ReadAll(c); err != nil || !strings.Contains(string(answer), "policy-violation") {
+		t.Errorf("a domain that is blocked since the reload got %q, %v", answer, err)
+	}
 }
 
 // Without a Tor the daemon says what to do, and serves on.

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 type fakeDaemon struct{ reloadErr error }
@@ -261,6 +263,16 @@ func TestListen(t *testing.T) {
 			t.Cleanup(func() { l.Close() })
 			os.Remove(path + ".lock")
 		}, "another xmpp-gw (process "},
+		{"a live daemon that does not answer yet", func(t *testing.T, path string) {
+			lock, err := os.Create(path + ".lock")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { lock.Close() })
+			if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+				t.Fatal(err)
+			}
+		}, "is starting or running"},
 		{"the lock is a link", func(t *testing.T, path string) {
 			if err := os.Symlink("/etc/passwd", path+".lock"); err != nil {
 				t.Fatal(err)
