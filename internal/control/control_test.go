@@ -269,7 +269,7 @@ func TestListen(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { lock.Close() })
-			if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+			if err := unix.Flock(int(lock.Fd()), unix.LOCK_SH); err != nil {
 				t.Fatal(err)
 			}
 		}, "is starting or running"},
