@@ -9,38 +9,39 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"strings"
 	"syscall"
-	"time"
 
 	"xmpp-gw/policy"
 )
 
-// The kinds of failure, for errors.Is. Every error of [Client] is one of them,
-// or the end of the caller's context.
+// The kinds of failure, for errors.Is. Every error of this package is an
+// [*Error] of one of them, or the end of the caller's context.
 var (
-	ErrRefused     = errors.New("refused by policy")         // before anything was sent
-	ErrFile        = errors.New("file unusable")             // a file that the configuration names
-	ErrExpired     = errors.New("certificate expired")       // or one of those it hangs on
-	ErrNotYetValid = errors.New("certificate not yet valid") // or this machine's clock is wrong
-	ErrOtherName   = errors.New("certificate of another name")
-	ErrUntrusted   = errors.New("certificate of no trusted authority")
-	ErrPin         = errors.New("key is none of the pinned ones")
-	ErrPinChanged  = errors.New("key changed")
-	ErrVersion     = errors.New("TLS version too old")
-	ErrPQ          = errors.New("no post-quantum key exchange")
-	ErrProtocol    = errors.New("another protocol behind TLS") // ALPN
-	ErrHandshake   = errors.New("handshake failed")            // cut off, or no TLS at all
-	ErrTimeout     = errors.New("handshake timed out")
+	ErrSettings    = errors.New("refused by the settings")         // incomplete or contradicting; nothing was sent
+	ErrExpired     = errors.New("certificate expired")             //
+	ErrNotYet      = errors.New("certificate not valid yet")       //
+	ErrName        = errors.New("certificate of another name")     //
+	ErrAuthority   = errors.New("unknown certificate authority")   // self-signed too
+	ErrCertificate = errors.New("unusable certificate")            // wrong use, broken, forbidden by its authority
+	ErrPin         = errors.New("another key than the pinned")     //
+	ErrKeyChanged  = errors.New("another key than seen before")    // trust on first use, strict
+	ErrVersion     = errors.New("TLS version too low")             //
+	ErrPQ          = errors.New("no post-quantum key exchange")    // although required
+	ErrALPN        = errors.New("another protocol than XMPP")      //
+	ErrNotTLS      = errors.New("no TLS at the other end")         //
+	ErrHandshake   = errors.New("TLS handshake failed")            // any other reason
+	ErrCut         = errors.New("connection cut in the handshake") //
+	ErrTimeout     = errors.New("TLS handshake timed out")         //
 )
 
-// Error is a server that could not be reached by TLS or did not prove to be the
-// domain's.
+// Error is a server that was not accepted.
 type Error struct {
-	Kind error  // one of the package's Err values
 	What string // what happened
 	Why  string // why, as far as it is known
 	Hint string // what the person can do
+	Kind error  // one of the package's Err values
 	Err  error  // the cause, which may name addresses; nil if there is none
 }
 
@@ -64,133 +65,231 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// section names the place in the configuration for a domain's own settings.
-func section(domain string) string { return fmt.Sprintf("[domain.%q]", domain) }
-
-// date is how an error gives a day.
-func date(t time.Time) string { return t.UTC().Format("2006-01-02") }
-
-// handshakeError turns what crypto/tls says into a sentence. What our own
-// verification said comes through as it is.
-func handshakeError(ctx context.Context, d policy.Decision, err error) error {
-	var ours *Error
-	if errors.As(err, &ours) {
-		return ours
-	}
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return context.Cause(ctx)
-	}
-	domain := d.Target.Domain
-	fail := func(kind error, why, hint string) error {
-		return &Error{Kind: kind, What: "no TLS with the server of " + domain, Why: why, Hint: hint, Err: err}
-	}
-	var notTLS tls.RecordHeaderError
-	var op *net.OpError
-	var netErr net.Error
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
-		return fail(ErrTimeout, "it did not finish the handshake in time", "try again later")
-	case errors.As(err, &notTLS):
-		return fail(ErrHandshake, "what answers there does not speak TLS", "check the endpoint's scheme and port (starttls:// or tls://)")
-	case tooOld(err):
-		if effectiveMin(d) > tls.VersionTLS12 && d.PQ != policy.PQRequire {
-			return fail(ErrVersion, "it does not speak TLS 1.3", `if it can do no better, set min_tls = "1.2" in `+section(domain))
-		}
-		return fail(ErrVersion, "it does not speak TLS "+policy.TLSVersion(effectiveMin(d)).String()+" or later", "ask its operator to update it")
-	case isAlert(err, alertNoApplicationProtocol):
-		return fail(ErrProtocol, "the port serves other protocols than XMPP clients (ALPN)", "check the endpoint")
-	case isAlert(err, alertHandshakeFailure) && d.PQ == policy.PQRequire:
-		return fail(ErrPQ, "it shares no key exchange with us, and only X25519MLKEM768 is allowed", `set pq = "prefer" in `+section(domain)+" if that is not needed")
-	case isAlert(err, alertHandshakeFailure):
-		return fail(ErrHandshake, "it shares no cipher suite or key exchange with us", "ask its operator to update it")
-	case isAlert(err, alertUnrecognizedName):
-		return fail(ErrHandshake, "it says that it does not serve this domain", "check the domain and the endpoint")
-	case isAlert(err, alertCertificateRequired), isAlert(err, alertBadCertificate), isAlert(err, alertUnknownCA):
-		return fail(ErrHandshake, "it refused our side's certificate or wants one", "check client_cert in "+section(domain))
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
-		return fail(ErrHandshake, "the connection was cut during the handshake", "try again; if it stays so, somebody on the way may be blocking it")
-	case errors.As(err, &op): // its own text has addresses in it
-		return fail(ErrHandshake, clean(op.Err.Error(), 120), "")
-	}
-	return fail(ErrHandshake, clean(err.Error(), 120), "")
-}
-
-// The alerts that get a sentence of their own (RFC 8446 §6).
+// The alerts that say more than "no" (RFC 8446 §6, RFC 7301 §3.2).
 const (
-	alertHandshakeFailure      tls.AlertError = 40
-	alertBadCertificate        tls.AlertError = 42
-	alertUnknownCA             tls.AlertError = 48
-	alertProtocolVersion       tls.AlertError = 70
-	alertUnrecognizedName      tls.AlertError = 112
-	alertCertificateRequired   tls.AlertError = 116
-	alertNoApplicationProtocol tls.AlertError = 120
+	alertHandshakeFailure     = 40
+	alertProtocolVersion      = 70
+	alertInsufficientSecurity = 71
+	alertUnrecognizedName     = 112
+	alertNoALPN               = 120
 )
 
-// isAlert reports whether err is that alert from the server. crypto/tls has an
-// exported type for alerts and returns another one with the same text.
-func isAlert(err error, alert tls.AlertError) bool {
+// handshakeError says what a failed handshake means.
+func (v *verifier) handshakeError(ctx context.Context, err error) error {
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err() // the caller gave up
+	}
+	e := &Error{Kind: ErrHandshake, Err: err}
+	var header tls.RecordHeaderError
+	var ne net.Error
+	code, alerted := alertOf(err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		e.Kind = ErrTimeout
+		e.What = "the server of " + v.domain + " did not finish the TLS handshake in time"
+		e.Hint = "it or the route to it is stuck or overloaded: try again later"
+	case errors.As(err, &header):
+		e.Kind = ErrNotTLS
+		e.What = "the server of " + v.domain + " does not speak TLS here"
+		e.Why = "it sent something else when TLS was started"
+		e.Hint = "check the port and whether the endpoint is written starttls:// or tls://"
+	case alerted:
+		return v.alertError(code, err)
+	case strings.Contains(err.Error(), "selected unsupported protocol version"):
+		// A server that knows only old versions answers with one of them, and
+		// crypto/tls has no more than this text for it.
+		return v.tooOld(err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		e.Kind = ErrCut
+		e.What = "the connection to the server of " + v.domain + " was cut in the TLS handshake"
+		e.Why = "the server, or somebody on the way, closed it"
+		e.Hint = "try again; if it stays so, the network may block the server: try another route"
+	default:
+		e.What = "the TLS handshake with the server of " + v.domain + " failed"
+		e.Why = withoutAddress(err)
+		e.Hint = "tell the server's operator"
+	}
+	return e
+}
+
+// alertError is the server's own word on why it ended the handshake.
+func (v *verifier) alertError(code uint8, err error) *Error {
+	e := &Error{Kind: ErrHandshake, Err: err, What: "the server of " + v.domain + " ended the TLS handshake"}
+	refused := code == alertHandshakeFailure || code == alertInsufficientSecurity
+	switch {
+	case code == alertProtocolVersion:
+		return v.tooOld(err)
+	case refused && v.decision.PQ == policy.PQRequire:
+		return v.notPostQuantum(err)
+	case refused:
+		e.Why = "it knows none of the ciphers and key exchanges that are allowed here"
+		e.Hint = "ask its operator to update it"
+	case code == alertUnrecognizedName:
+		e.Kind = ErrName
+		e.Why = "it says that it does not serve " + v.domain
+		e.Hint = "check the domain and the endpoint; if they are right, tell the server's operator"
+	case code == alertNoALPN:
+		e.Kind = ErrALPN
+		e.Why = "it does not serve XMPP clients on this port"
+		e.Hint = hintPort
+	default:
+		e.Why = fmt.Sprintf("it sent the alert %q", withoutAddress(err))
+		e.Hint = "tell the server's operator"
+	}
+	return e
+}
+
+const hintPort = "check the port; direct TLS for XMPP clients is usually on 5223"
+
+// tooOld is a server whose best version of TLS is not enough.
+func (v *verifier) tooOld(err error) *Error {
+	return &Error{Kind: ErrVersion, What: "the server of " + v.domain + " does not speak " + tls.VersionName(v.minVersion()), Err: err,
+		Hint: "ask its operator to update it" + v.hintOldServer(", or, until then, set ")}
+}
+
+// notPostQuantum is a server that does not know the key exchange that is
+// required.
+func (v *verifier) notPostQuantum(err error) *Error {
+	return &Error{Kind: ErrPQ, What: "the server of " + v.domain + " has no post-quantum key exchange", Err: err,
+		Why: "X25519MLKEM768 is required here, and it ended the handshake with it", Hint: `set pq = "prefer" in ` + v.section() + ", or ask its operator to update it"}
+}
+
+// hintOldServer is the way to an old server, where there is one left.
+func (v *verifier) hintOldServer(before string) string {
+	if v.minVersion() < tls.VersionTLS13 || v.decision.PQ == policy.PQRequire {
+		return ""
+	}
+	return before + `min_tls = "1.2" in ` + v.section()
+}
+
+// section is where the domain's own settings go.
+func (v *verifier) section() string { return `[domain."` + v.domain + `"]` }
+
+// alertOf is the code of an alert that the peer sent. The standard library keeps
+// the alert's type to itself, but it is a number.
+func alertOf(err error) (code uint8, ok bool) {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == alert.Error()
-}
-
-// tooOld reports whether the server answered with a version below ours. One
-// that knows of newer versions sends an alert; for one that does not, crypto/tls
-// has only a text.
-func tooOld(err error) bool {
-	return isAlert(err, alertProtocolVersion) || strings.Contains(err.Error(), "unsupported protocol version") ||
-		strings.Contains(err.Error(), "protocol version not supported")
-}
-
-// clean makes a text that the other side had a hand in fit to be shown: what
-// does not print is replaced, and length is bounded.
-func clean(s string, most int) string {
-	var b strings.Builder
-	for _, r := range s {
-		if b.Len() >= most {
-			b.WriteString("…")
-			break
-		}
-		if r < ' ' || r > '~' {
-			r = '?'
-		}
-		b.WriteRune(r)
+	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {
+		return 0, false
 	}
-	return b.String()
+	n := reflect.ValueOf(op.Err)
+	if n.Kind() != reflect.Uint8 {
+		return 0, false
+	}
+	return uint8(n.Uint()), true
 }
 
-// chainError turns what crypto/x509 says of a chain into a sentence.
-func chainError(domain string, leaf *x509.Certificate, now time.Time, err error) error {
-	fail := func(kind error, why, hint string) error {
-		return &Error{Kind: kind, What: "the certificate of " + domain + " is not valid", Why: why, Hint: hint, Err: err}
+// withoutAddress is err's text without the addresses that package net puts
+// into it.
+func withoutAddress(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		err = op.Err
 	}
+	return printable(err.Error(), 200)
+}
+
+// printable is at most n bytes of s, which came from the far end, with anything
+// but printable ASCII replaced.
+func printable(s string, n int) string {
+	b := []byte(s)
+	cut := len(b) > n
+	if cut {
+		b = b[:n]
+	}
+	for i, c := range b {
+		if c < 0x20 || c > 0x7e {
+			b[i] = '?'
+		}
+	}
+	if cut {
+		return string(b) + "…"
+	}
+	return string(b)
+}
+
+// chainError says what is wrong with the server's certificate.
+func (v *verifier) chainError(leaf *x509.Certificate, err error) *Error {
+	e := &Error{Kind: ErrCertificate, Err: err, What: "the certificate of the server of " + v.domain + " cannot be used"}
+	own := "; if it is a server of your own, set tls = \"pin\" and pins = [\"" + SPKI(leaf) + "\"] in " + v.section()
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
+	var roots x509.SystemRootsError
 	switch {
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		cert, whose := invalid.Cert, "it"
-		if cert == nil {
-			cert = leaf
-		}
-		if !cert.Equal(leaf) {
-			whose = "the certificate of its authority"
-		}
-		if now.Before(cert.NotBefore) {
-			return fail(ErrNotYetValid, whose+" is valid only from "+date(cert.NotBefore)+", and this machine says it is "+date(now),
-				"check this machine's clock")
-		}
-		return fail(ErrExpired, whose+" expired on "+date(cert.NotAfter), "the operator has to renew it; check this machine's clock if it is fine elsewhere")
-	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-		return fail(ErrUntrusted, "it was not issued for servers (extended key usage)", "the operator needs another one")
-	case errors.As(err, &invalid) && (invalid.Reason == x509.CANotAuthorizedForThisName || invalid.Reason == x509.CANotAuthorizedForExtKeyUsage):
-		return fail(ErrUntrusted, "its authority may not issue such certificates (name or usage constraints)", "the operator needs another one")
+	case errors.As(err, &unknown) && string(leaf.RawIssuer) == string(leaf.RawSubject):
+		e.Kind = ErrAuthority
+		e.What = "the certificate of the server of " + v.domain + " is self-signed"
+		e.Why = "nobody but the server itself says whose it is"
+		e.Hint = "do not go on unless you can compare its key with the operator's" + own
 	case errors.As(err, &unknown):
-		why := "no authority that this machine trusts issued it"
-		if string(leaf.RawIssuer) == string(leaf.RawSubject) {
-			why = "it is self-signed"
-		}
-		return fail(ErrUntrusted, why, fmt.Sprintf("for a server of your own, name its authority (ca = \"FILE\") or its key (tls = \"pin\", pins = [%q], once compared with the server's) in %s",
-			SPKI(leaf), section(domain)))
+		e.Kind = ErrAuthority
+		e.What = "the certificate of the server of " + v.domain + " is from an unknown authority"
+		e.Why = "it was issued by " + issuer(leaf) + ", which this machine does not trust, or the server does not send the certificates in between"
+		e.Hint = `if you trust that authority, name its file with ca = "FILE" in ` + v.section() + own
+	case errors.As(err, &roots):
+		e.Kind = ErrAuthority
+		e.Why = "this machine has no list of trusted authorities"
+		e.Hint = "install it, on Debian with: sudo apt install ca-certificates"
+	case errors.As(err, &invalid):
+		v.explainInvalid(e, leaf, invalid)
+	default:
+		e.Why = withoutAddress(err)
+		e.Hint = "tell the server's operator"
 	}
-	return fail(ErrUntrusted, clean(err.Error(), 120), "")
+	return e
+}
+
+func (v *verifier) explainInvalid(e *Error, leaf *x509.Certificate, invalid x509.CertificateInvalidError) {
+	e.Hint = "tell the server's operator"
+	cert := invalid.Cert
+	if cert == nil {
+		cert = leaf
+	}
+	whose := "the certificate of the server of " + v.domain
+	if !cert.Equal(leaf) {
+		whose = "a certificate that the server of " + v.domain + " relies on"
+	}
+	const day = "2006-01-02 15:04 MST"
+	switch invalid.Reason {
+	case x509.Expired:
+		if v.now.Before(cert.NotBefore) {
+			e.Kind = ErrNotYet
+			e.What = whose + " is not valid yet"
+			e.Why = "it begins on " + cert.NotBefore.UTC().Format(day) + " and this machine's clock says " + v.now.UTC().Format(day)
+			e.Hint = "check the clock of this machine; if it is right, tell the server's operator"
+			return
+		}
+		e.Kind = ErrExpired
+		e.What = whose + " has expired"
+		e.Why = "it ended on " + cert.NotAfter.UTC().Format(day)
+		e.Hint = "its operator has to renew it; check also that the clock of this machine is right (it says " + v.now.UTC().Format(day) + ")"
+	case x509.IncompatibleUsage:
+		e.Why = "it was issued for another purpose than a server"
+	case x509.CANotAuthorizedForThisName:
+		e.Why = "its authority may not issue certificates for such names"
+	default:
+		e.Why = withoutAddress(invalid)
+	}
+}
+
+// issuer is the name that a certificate gives its authority.
+func issuer(c *x509.Certificate) string {
+	for _, s := range []string{c.Issuer.CommonName, first(c.Issuer.Organization)} {
+		if s != "" {
+			return `"` + printable(s, 64) + `"`
+		}
+	}
+	return "an authority without a name"
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0]
 }

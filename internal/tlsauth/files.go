@@ -4,78 +4,43 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
-	"io/fs"
-	"os"
 
-	"xmpp-gw/policy"
+	"xmpp-gw/internal/ownfile"
 )
 
-// maxFile bounds a file of certificates.
-const maxFile = 1 << 20
+// Files of certificates are read at each handshake: that costs little beside it,
+// and a renewed file counts at once.
 
-// readRoots reads the domain's own authorities, nil if it has none. Files are
-// read at each handshake: that costs little beside it, and a renewed file
-// counts at once.
-func readRoots(d policy.Decision) (*x509.CertPool, error) {
-	if d.CAFile == "" {
-		return nil, nil
-	}
-	pem, err := readFile(d.CAFile)
+// maxPEM bounds such a file.
+const maxPEM = 1 << 20
+
+// noOthers: a service's key often belongs to root, and its group may read it.
+const noOthers ownfile.Access = 0o027
+
+// readRoots reads the domain's own authorities.
+func readRoots(path string) (*x509.CertPool, error) {
+	pem, err := ownfile.Read(path, ownfile.NoWriters, maxPEM)
 	if err != nil {
-		return nil, fileError(d, "ca", d.CAFile, err)
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fileError(d, "ca", d.CAFile, errors.New("there is no certificate in it"))
+		return nil, errors.New(path + " holds no certificate in PEM form")
 	}
 	return pool, nil
 }
 
-// readClientCert reads the certificate and key for SASL EXTERNAL, nil if there
-// is none.
-func readClientCert(d policy.Decision) (*tls.Certificate, error) {
-	if d.ClientCert == "" {
-		return nil, nil
-	}
-	info, err := os.Stat(d.ClientCert)
-	if err == nil && info.Mode().Perm()&0o007 != 0 {
-		err = errors.New("it holds a private key that everybody on this machine may read (run chmod o= on it)")
-	}
+// readClientCert reads the certificate and the key for SASL EXTERNAL, which
+// stand in one file.
+func readClientCert(path string) (*tls.Certificate, error) {
+	pem, err := ownfile.Read(path, noOthers, maxPEM)
 	if err != nil {
-		return nil, fileError(d, "client_cert", d.ClientCert, err)
-	}
-	pem, err := readFile(d.ClientCert)
-	if err != nil {
-		return nil, fileError(d, "client_cert", d.ClientCert, err)
+		return nil, err
 	}
 	defer clear(pem)
 	cert, err := tls.X509KeyPair(pem, pem)
 	if err != nil {
-		return nil, fileError(d, "client_cert", d.ClientCert, err)
+		return nil, errors.New(path + " does not hold a certificate and its key in PEM form")
 	}
 	return &cert, nil
-}
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = errors.New("it is larger than a megabyte")
-	}
-	return b, err
-}
-
-func fileError(d policy.Decision, key, path string, err error) error {
-	why := err.Error()
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		why = pathErr.Err.Error()
-	}
-	return &Error{Kind: ErrFile, What: "the file " + path + " cannot be used", Why: clean(why, 160),
-		Hint: "correct it, or " + key + " in " + section(d.Target.Domain), Err: err}
 }

@@ -18,9 +18,9 @@ import (
 
 // The names of other kinds that a subjectAltName may hold for XMPP.
 var (
-	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidXmppAddr       = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5} // RFC 6120 §13.7.1.4
-	oidDNSSRV         = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 7} // RFC 4985 §2
+	oidSAN      = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidXmppAddr = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5} // RFC 6120 §13.7.1.4
+	oidDNSSRV   = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 7} // RFC 4985 §2
 )
 
 // maxName bounds what is read as one name (a JID has at most 3071 bytes, a
@@ -46,7 +46,7 @@ func namesOf(cert *x509.Certificate) names {
 		}
 	}
 	for _, ext := range cert.Extensions {
-		if ext.Id.Equal(oidSubjectAltName) {
+		if ext.Id.Equal(oidSAN) {
 			if srv, xmpp, err := otherNames(ext.Value); err == nil {
 				n.srv, n.xmpp = srv, xmpp
 			}
@@ -109,34 +109,41 @@ func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
+// The forms of a name, as they are shown.
+const (
+	formDNS      = "DNS-ID"
+	formIP       = "IP-ID"
+	formSRV      = "SRV-ID"
+	formXMPPAddr = "XmppAddr"
+)
+
 // match finds the name that stands for domain (A-labels in lower case, or an
-// address) and says which it is: "DNS example.org", "SRV _xmpp-client.example.org".
-// other is set for the kinds that authorities' name constraints do not reach.
-func (n names) match(domain string) (identity string, other, ok bool) {
+// address); both results are empty when there is none.
+func (n names) match(domain string) (form, name string) {
 	if ip, err := netip.ParseAddr(domain); err == nil {
 		if slices.Contains(n.ips, ip.Unmap()) {
-			return "IP " + domain, false, true
+			return formIP, domain
 		}
-		return "", false, false
+		return "", ""
 	}
 	for _, name := range n.dns {
 		if matchDNS(name, domain) {
-			return "DNS " + strings.ToLower(name), false, true
+			return formDNS, name
 		}
 	}
 	for _, name := range n.srv {
-		// RFC 4985 §2: the service and a full domain name; there is no wildcard.
+		// RFC 4985 §2: the service and a whole domain; there is no wildcard.
 		if strings.EqualFold(name, "_xmpp-client."+domain) {
-			return "SRV _xmpp-client." + domain, true, true
+			return formSRV, name
 		}
 	}
 	for _, name := range n.xmpp {
-		// RFC 6120 §13.7.1.4: a server's address is a bare domain, in U-labels.
+		// RFC 6120 §13.7.1.4: a server's address is a domain alone, in U-labels.
 		if d, err := policy.NormalizeDomain(name); err == nil && d == domain {
-			return "XmppAddr " + domain, true, true
+			return formXMPPAddr, name
 		}
 	}
-	return "", false, false
+	return "", ""
 }
 
 // matchDNS compares a DNS-ID with a domain. A wildcard is the whole left-most
@@ -154,47 +161,27 @@ func matchDNS(name, domain string) bool {
 	return ok && strings.EqualFold(base, rest)
 }
 
-// String lists the names for an error, a few and in safe characters.
-func (n names) String() string {
-	const most = 4
-	var list []string
-	total := len(n.dns) + len(n.ips) + len(n.srv) + len(n.xmpp)
-	add := func(s string) {
-		if len(list) < most {
-			list = append(list, clean(s, 64))
-		}
-	}
-	for _, s := range n.dns {
-		add(s)
-	}
-	for _, s := range n.srv {
-		add(s)
-	}
-	for _, s := range n.xmpp {
-		add(policyDomain(s))
+func (n names) empty() bool { return len(n.dns)+len(n.ips)+len(n.srv)+len(n.xmpp) == 0 }
+
+// list is what a person is shown of the names: a few, in safe characters, and
+// of an account's address the domain only.
+func (n names) list() string {
+	all := slices.Concat(n.dns, n.srv)
+	for _, addr := range n.xmpp {
+		addr, _, _ = strings.Cut(addr, "/")
+		all = append(all, addr[strings.IndexByte(addr, '@')+1:])
 	}
 	for _, ip := range n.ips {
-		add(ip.String())
+		all = append(all, ip.String())
 	}
-	if total == 0 {
-		return ""
+	const most = 5
+	shown := all[:min(len(all), most)]
+	for i, s := range shown {
+		shown[i] = printable(s, 64)
 	}
-	s := strings.Join(list, ", ")
-	if total > len(list) {
-		s += fmt.Sprintf(" and %d more", total-len(list))
+	s := strings.Join(shown, ", ")
+	if more := len(all) - len(shown); more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
 	}
 	return s
-}
-
-// policyDomain is the domain of an XMPP address, since an error names no
-// account.
-func policyDomain(addr string) string {
-	if i := strings.IndexByte(addr, '@'); i >= 0 {
-		addr = addr[i+1:]
-	}
-	addr, _, _ = strings.Cut(addr, "/")
-	if d, err := policy.NormalizeDomain(addr); err == nil {
-		return d
-	}
-	return addr
 }

@@ -1,11 +1,9 @@
 package tlsauth
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/asn1"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -14,152 +12,216 @@ import (
 	"xmpp-gw/policy"
 )
 
-// SPKI is the pin of a certificate's key: "sha256/" and the base64 of the
-// SHA-256 of its SubjectPublicKeyInfo (the form of RFC 7469 §2.1.1).
-func SPKI(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-	return pinPrefix + base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// judge decides whether a server is the one of the JID's domain, and says what
-// proved it.
-type judge struct {
+// verifier judges one connection. Its zero value refuses.
+type verifier struct {
+	domain   string // the account's domain: A-labels, lower case
 	decision policy.Decision
 	endpoint policy.Endpoint
 	roots    *x509.CertPool // nil: the system's
-	extra    *x509.CertPool // nil: none
+	extra    *x509.CertPool // the domain's own authority; nil: none
+	pins     *PinStore
+	clock    func() time.Time
+	cert     *tls.Certificate // for the server to see; nil: none
+
 	now      time.Time
+	identity string
+	spki     string
+	pin      PinState
+	warnings []string
 }
 
-// identify looks at what the server showed. It has no side effects: at this
-// point of a handshake the server has not yet proved that it has the key.
-func (j *judge) identify(cs tls.ConnectionState) (identity string, err error) {
-	d := j.decision
-	if len(cs.PeerCertificates) == 0 {
-		return "", &Error{Kind: ErrHandshake, What: "the server of " + d.Target.Domain + " showed no certificate"}
+// newVerifier refuses a decision that does not say everything.
+func newVerifier(o Options) (*verifier, error) {
+	d := o.Decision
+	domain, err := policy.NormalizeDomain(d.Target.Domain)
+	v := &verifier{domain: domain, decision: d, endpoint: o.Endpoint, roots: o.Roots, pins: o.Pins, clock: o.Now}
+	if v.clock == nil {
+		v.clock = time.Now
 	}
-	leaf := cs.PeerCertificates[0]
+	v.now = v.clock()
+	no := func(why, hint string) error {
+		return v.refuse("TLS to the server of "+v.domain+" was not started", why, hint)
+	}
+	incomplete := func(what string) error {
+		return no("the settings do not say "+what, "this is a fault of the gateway; please report it")
+	}
 	switch {
-	case d.TLS == policy.TLSPin:
-		if err := j.pinned(leaf); err != nil {
-			return "", err
+	case err != nil:
+		v.domain = "the account"
+		return nil, no("its domain cannot be used: "+err.Error(), "check the account's address")
+	case d.TLS != policy.TLSVerify && d.TLS != policy.TLSPin && d.TLS != policy.TLSOnion:
+		return nil, incomplete("what proves it (tls)")
+	case d.MinTLS != tls.VersionTLS12 && d.MinTLS != tls.VersionTLS13:
+		return nil, incomplete("the lowest version (min_tls)")
+	case d.PQ == policy.PQUnset || d.PQ > policy.PQRequire:
+		return nil, incomplete("whether the key exchange is post-quantum (pq)")
+	case d.Pin == policy.PinUnset || d.Pin > policy.PinTOFUStrict:
+		return nil, incomplete("whether keys are remembered (pin)")
+	case o.Endpoint.Transport != policy.STARTTLS && o.Endpoint.Transport != policy.DirectTLS:
+		return nil, incomplete("how it speaks TLS")
+	case d.TLS == policy.TLSPin && len(d.Pins) == 0:
+		return nil, no(`tls = "pin" is set and no pin is`, `add pins = ["sha256/…"] to `+v.section())
+	case d.TLS == policy.TLSOnion && !v.onionProves():
+		return nil, no(`tls = "onion" is set, and it was not reached over Tor at an onion address that the settings name`,
+			"set onion in "+v.section()+` or tls = "verify"`)
+	case v.strict() && o.Pins == nil:
+		return nil, no(`pin = "tofu-strict" is set and no keys are remembered`, "check the state directory")
+	}
+	for _, p := range d.Pins {
+		if err := CheckPin(p); err != nil {
+			return nil, no(err.Error(), "correct pins in "+v.section())
 		}
-		return "pin", nil
-	case j.onionProves():
-		return "onion", nil
-	case d.TLS == policy.TLSOnion:
-		return "", &Error{Kind: ErrRefused, What: "the server of " + d.Target.Domain + " is refused",
-			Why:  `its proof is its onion address (tls = "onion"), and it was not reached at the one that the configuration gives`,
-			Hint: "set onion in " + section(d.Target.Domain)}
 	}
-	identity, err = j.verify(leaf, cs.PeerCertificates[1:])
-	if err == nil && len(d.Pins) > 0 {
-		err = j.pinned(leaf) // the owner named keys: both must hold
+	if d.CAFile != "" {
+		if v.extra, err = readRoots(d.CAFile); err != nil {
+			return nil, v.refuse("the certificate authority of "+v.domain+" cannot be used", err.Error(), "correct ca in "+v.section())
+		}
 	}
-	return identity, err
+	return v, nil
+}
+
+func (v *verifier) refuse(what, why, hint string) *Error {
+	return &Error{Kind: ErrSettings, What: what, Why: why, Hint: hint}
 }
 
 // onionProves reports whether the address that was reached is itself the proof:
 // Tor leads an onion address to the holder of its key only. That holds for a
-// domain that is the address, and for an address that the owner, not DNS, gave
-// the domain with tls = "onion".
-func (j *judge) onionProves() bool {
-	d := j.decision
-	if !j.endpoint.Onion() || !d.Route.ViaTor() {
+// domain that is the address, and with tls = "onion" for an address that the
+// owner, not DNS, gave the domain.
+func (v *verifier) onionProves() bool {
+	d := v.decision
+	if !v.endpoint.Onion() || !d.Route.ViaTor() {
 		return false
 	}
-	if sameHost(j.endpoint.Host, d.Target.Domain) {
+	if sameHost(v.endpoint.Host, v.domain) {
 		return true
 	}
-	if d.TLS != policy.TLSOnion {
-		return false
-	}
-	return d.Onion != nil && sameHost(d.Onion.Host, j.endpoint.Host) ||
-		slices.ContainsFunc(d.Endpoints, func(e policy.Endpoint) bool { return sameHost(e.Host, j.endpoint.Host) })
+	bound := d.Onion != nil && sameHost(d.Onion.Host, v.endpoint.Host) ||
+		slices.ContainsFunc(d.Endpoints, func(e policy.Endpoint) bool { return sameHost(e.Host, v.endpoint.Host) })
+	return d.TLS == policy.TLSOnion && bound
 }
 
 func sameHost(a, b string) bool {
 	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
-// pinned checks the key against the configured pins.
-func (j *judge) pinned(leaf *x509.Certificate) error {
-	key := SPKI(leaf)
-	for _, pin := range j.decision.Pins {
-		want, err := ParsePin(pin)
-		if err != nil {
-			return &Error{Kind: ErrPin, What: "a pin of " + j.decision.Target.Domain + " cannot be read", Why: err.Error(),
-				Hint: "correct pins in " + section(j.decision.Target.Domain)}
-		}
-		if want == key {
-			return nil
-		}
+// verify is called by crypto/tls with the server's certificates, before anything
+// of ours but the ClientHello was sent, and before the server has proved that it
+// has the key: nothing is remembered here.
+func (v *verifier) verify(state tls.ConnectionState) error {
+	if v.domain == "" || len(state.PeerCertificates) == 0 {
+		return v.refuse("the server was not accepted", "it showed no certificate", "")
 	}
-	return &Error{Kind: ErrPin, What: "the key of the server of " + j.decision.Target.Domain + " is none of the pinned ones",
-		Why:  "it showed " + key + ", so it has a new key or it is somebody else's server",
-		Hint: "ask its operator, over another way than this one, and only then correct pins in " + section(j.decision.Target.Domain)}
+	if state.Version < v.minVersion() {
+		return v.tooOld(nil)
+	}
+	if v.decision.PQ == policy.PQRequire && state.CurveID != tls.X25519MLKEM768 {
+		return v.notPostQuantum(nil)
+	}
+	// A server that selects nothing does not know ALPN; one that selects something
+	// else is another service (RFC 7301 §3.2).
+	if p := state.NegotiatedProtocol; p != "" && p != alpn {
+		return &Error{Kind: ErrALPN, What: "the server of " + v.domain + " speaks another protocol here",
+			Why: "it chose " + printable(p, 32), Hint: hintPort}
+	}
+	leaf := state.PeerCertificates[0]
+	v.spki = SPKI(leaf)
+	if err := v.checkPins(); err != nil {
+		return err
+	}
+	switch {
+	case v.decision.TLS == policy.TLSPin:
+		v.identity = "pin"
+		return nil
+	case v.onionProves():
+		v.identity = "onion"
+		return nil
+	case v.decision.TLS != policy.TLSVerify:
+		return v.refuse("the server of "+v.domain+" was not accepted", "nothing proved it", "")
+	}
+	var err error
+	if v.identity, err = v.certified(leaf, state.PeerCertificates[1:]); err != nil {
+		return err
+	}
+	// Once more after the handshake; here so that a stranger does not get to see
+	// our certificate.
+	return v.compare()
 }
 
-// verify builds a chain from leaf to a trusted authority and looks for the
-// domain among the leaf's names (RFC 6120 §13.7.2.1, RFC 9525 §6).
-func (j *judge) verify(leaf *x509.Certificate, more []*x509.Certificate) (string, error) {
-	domain := j.decision.Target.Domain
-	has := namesOf(leaf)
-	chains, err := j.chains(leaf, more, has)
-	if err != nil {
-		return "", chainError(domain, leaf, j.now, err)
+// checkPins demands one of the keys that the owner listed, if there is a list:
+// in place of a certificate (tls = "pin") or beside it.
+func (v *verifier) checkPins() error {
+	if len(v.decision.Pins) == 0 {
+		return nil
 	}
-	identity, other, ok := has.match(domain)
-	if !ok {
-		e := &Error{Kind: ErrOtherName, What: "the certificate is not for " + domain,
-			Hint: "check the domain in the client; if it is right, this is a misconfigured server or somebody else's"}
-		if list := has.String(); list != "" {
-			e.Why = "it is for " + list
-		} else {
-			e.Why = "it names nobody in its subject alternative names (a common name does not count)"
+	if !slices.Contains(v.decision.Pins, v.spki) {
+		return &Error{Kind: ErrPin, What: "the server of " + v.domain + " has another key than the pinned",
+			Why:  "it shows " + v.spki + ": either it has a new one, or somebody is in the middle",
+			Hint: "ask its operator over another way than this one; if they confirm the key, add it to pins in " + v.section()}
+	}
+	v.pin = PinConfigured
+	return nil
+}
+
+// certified demands a certificate of a trusted authority with the account's
+// domain in it, and says which name that is (RFC 6120 §13.7.2.1, RFC 9525 §6).
+func (v *verifier) certified(leaf *x509.Certificate, more []*x509.Certificate) (string, error) {
+	has := namesOf(leaf)
+	chains, err := v.chains(leaf, more, has)
+	if err != nil {
+		return "", v.chainError(leaf, err)
+	}
+	form, name := has.match(v.domain)
+	if form == "" {
+		e := &Error{Kind: ErrName, What: "the certificate of the server of " + v.domain + " is for another name", Why: "it is for " + has.list(),
+			Hint: "check the domain; if it is right, this is another server than it says, or its operator needs a certificate for " + v.domain}
+		if has.empty() {
+			e.Why = "it has no names that count (a common name does not)"
 		}
 		return "", e
 	}
-	if other && !slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return mayName(c[1:], domain) }) {
-		return "", chainError(domain, leaf, j.now, x509.CertificateInvalidError{Cert: leaf, Reason: x509.CANotAuthorizedForThisName})
+	if form != formDNS && form != formIP && !slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return mayName(c[1:], v.domain) }) {
+		return "", v.chainError(leaf, x509.CertificateInvalidError{Cert: leaf, Reason: x509.CANotAuthorizedForThisName})
 	}
-	return identity, nil
+	return form + " " + printable(name, 260), nil
 }
 
-// chains builds the chains to the domain's own authority or else to the
-// system's. Nothing is fetched for them: that would tell who talks to whom.
-func (j *judge) chains(leaf *x509.Certificate, more []*x509.Certificate, has names) ([][]*x509.Certificate, error) {
+// chains finds the ways from the server's certificate to the domain's own
+// authority, or else to one of the others. Nothing is fetched for that: it would
+// tell who talks to whom.
+func (v *verifier) chains(leaf *x509.Certificate, more []*x509.Certificate, has names) ([][]*x509.Certificate, error) {
 	opts := x509.VerifyOptions{
 		Intermediates: x509.NewCertPool(),
-		CurrentTime:   j.now,
+		CurrentTime:   v.now,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, c := range more {
 		opts.Intermediates.AddCert(c)
 	}
-	// crypto/x509 takes a critical subjectAltName in which it knows no name for
-	// one that nobody looked at. We did.
-	isSAN := func(id asn1.ObjectIdentifier) bool { return id.Equal(oidSubjectAltName) }
+	// crypto/x509 takes a critical list of nothing but otherNames for one that
+	// nobody has read. We have. The certificate is shared by all connections to
+	// the server, so it is a copy that says so.
+	isSAN := func(id asn1.ObjectIdentifier) bool { return id.Equal(oidSAN) }
 	if len(has.srv)+len(has.xmpp) > 0 && slices.ContainsFunc(leaf.UnhandledCriticalExtensions, isSAN) {
-		known := *leaf
-		known.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), isSAN)
-		leaf = &known
+		read := *leaf
+		read.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), isSAN)
+		leaf = &read
 	}
-	if j.extra != nil {
-		opts.Roots = j.extra
+	if v.extra != nil {
+		opts.Roots = v.extra
 		chains, err := leaf.Verify(opts)
 		var unknown x509.UnknownAuthorityError
 		if err == nil || !errors.As(err, &unknown) {
 			return chains, err
 		}
 	}
-	opts.Roots = j.roots
+	opts.Roots = v.roots
 	return leaf.Verify(opts)
 }
 
 // mayName applies the authorities' constraints on DNS names (RFC 5280
-// §4.2.1.10) to a domain that a name of another kind gives. By the letter they
-// do not reach those kinds, and an authority that is held to its own domains
+// §4.2.1.10) to a domain that stands in a name of another form. By the letter
+// they do not reach that, and so an authority that is held to its own domains
 // could name any other in an XmppAddr.
 func mayName(authorities []*x509.Certificate, domain string) bool {
 	under := func(base string) bool {
@@ -167,12 +229,65 @@ func mayName(authorities []*x509.Certificate, domain string) bool {
 		return base == "" || domain == base || strings.HasSuffix(domain, "."+base)
 	}
 	for _, ca := range authorities {
-		if slices.ContainsFunc(ca.ExcludedDNSDomains, under) {
-			return false
-		}
-		if len(ca.PermittedDNSDomains) > 0 && !slices.ContainsFunc(ca.PermittedDNSDomains, under) {
+		if slices.ContainsFunc(ca.ExcludedDNSDomains, under) ||
+			len(ca.PermittedDNSDomains) > 0 && !slices.ContainsFunc(ca.PermittedDNSDomains, under) {
 			return false
 		}
 	}
 	return true
+}
+
+// strict reports whether another key than the remembered one ends it. Against a
+// key that the owner listed, or an address that is a key, what was seen before
+// says nothing.
+func (v *verifier) strict() bool {
+	return v.decision.Pin == policy.PinTOFUStrict && len(v.decision.Pins) == 0 && !v.onionProves()
+}
+
+// compare refuses another key than the remembered one, where it should.
+func (v *verifier) compare() error {
+	if !v.strict() {
+		return nil
+	}
+	seen, _, err := v.pins.Seen(v.domain)
+	if err != nil {
+		return v.noPins(err)
+	}
+	if len(seen.Keys) > 0 && !slices.Contains(seen.Keys, v.spki) {
+		return v.keyChanged(seen)
+	}
+	return nil
+}
+
+// remember compares the server's key with those that were seen before, and keeps
+// it.
+func (v *verifier) remember() error {
+	if v.decision.Pin == policy.PinOff || v.pins == nil || v.pin == PinConfigured {
+		return nil
+	}
+	state, before, err := v.pins.meet(v.domain, v.spki, v.now, !v.strict())
+	v.pin = state
+	switch {
+	case state == PinNew && v.strict():
+		return v.keyChanged(before)
+	case err != nil && v.strict():
+		return v.noPins(err)
+	case err != nil:
+		v.warnings = append(v.warnings, "the key of the server of "+v.domain+" could not be compared or remembered: "+err.Error())
+	case state == PinNew && !v.onionProves():
+		v.warnings = append(v.warnings, "the server of "+v.domain+" has a new key, "+v.spki+before.since()+
+			": most likely its operator replaced it; somebody in the middle with a certificate of their own would look the same")
+	}
+	return nil
+}
+
+func (v *verifier) keyChanged(before Seen) *Error {
+	return &Error{Kind: ErrKeyChanged, What: "the server of " + v.domain + " has another key than before",
+		Why:  "its key " + v.spki + " was never seen here" + before.since() + ": its operator replaced it, or somebody is in the middle",
+		Hint: "ask its operator over another way than this one; if they confirm the key, add it to the line of " + v.domain + " in " + v.pins.Path()}
+}
+
+func (v *verifier) noPins(err error) *Error {
+	return &Error{Kind: ErrKeyChanged, What: "the key of the server of " + v.domain + " could not be compared with the one seen before",
+		Why: err.Error(), Hint: `that is demanded by pin = "tofu-strict"`, Err: err}
 }
