@@ -46,6 +46,9 @@ type SOCKSFault struct {
 
 // SOCKSServer is a SOCKS5 proxy for tests. It resolves only the names of its
 // table, which nobody else knows: a connection that arrives went through it.
+//
+// It passes for a Tor: the question by which one is recognised, RESOLVE of a
+// number (Tor's socks-extensions §2), gets Tor's answer and is no request.
 type SOCKSServer struct {
 	listener net.Listener
 
@@ -156,6 +159,9 @@ func (s *SOCKSServer) accept() {
 func (s *SOCKSServer) serve(conn net.Conn, fault SOCKSFault) {
 	var req SOCKSRequest
 	upstream, err := s.negotiate(conn, fault, &req)
+	if err == errSOCKSResolved {
+		return
+	}
 	s.mu.Lock()
 	s.requests = append(s.requests, req)
 	s.mu.Unlock()
@@ -270,14 +276,18 @@ func socksRead(r io.Reader, skip, size int) ([]byte, error) {
 	return b, err
 }
 
+// errSOCKSResolved is a request that was a question, and has its answer.
+var errSOCKSResolved = errors.New("resolved")
+
 // socksTarget reads the request.
-func socksTarget(r io.Reader, req *SOCKSRequest) error {
+func socksTarget(r io.ReadWriter, req *SOCKSRequest) error {
 	head := make([]byte, 4)
 	if _, err := io.ReadFull(r, head); err != nil {
 		return err
 	}
-	if head[0] != 5 || head[1] != 1 {
-		return errors.New("not a CONNECT of SOCKS5")
+	const connect, resolve = 1, 0xF0
+	if head[0] != 5 || head[1] != connect && head[1] != resolve {
+		return errors.New("neither CONNECT nor RESOLVE of SOCKS5")
 	}
 	host := ""
 	switch head[3] {
@@ -302,6 +312,14 @@ func socksTarget(r io.Reader, req *SOCKSRequest) error {
 		return err
 	}
 	req.Target = net.JoinHostPort(host, strconv.Itoa(int(binary.BigEndian.Uint16(port))))
+	if head[1] == resolve {
+		ip, err := netip.ParseAddr(host)
+		if err != nil || !ip.Is4() {
+			return errors.New("RESOLVE of a name")
+		}
+		r.Write(append(append([]byte{5, 0, 0, 1}, ip.AsSlice()...), 0, 0))
+		return errSOCKSResolved
+	}
 	return nil
 }
 
