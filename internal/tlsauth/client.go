@@ -28,7 +28,7 @@ type Options struct {
 
 // Result is what is known of a server that was accepted.
 type Result struct {
-	Version string // "TLS 1.3"
+	Version string // "1.3"
 	Cipher  string // "TLS_AES_128_GCM_SHA256"
 	Group   string // of the key exchange: "X25519MLKEM768"
 
@@ -70,7 +70,7 @@ func Client(ctx context.Context, conn net.Conn, o Options) (*tls.Conn, *Result, 
 	}
 	state := c.ConnectionState()
 	r := &Result{
-		Version:  tls.VersionName(state.Version),
+		Version:  policy.TLSVersion(state.Version).String(),
 		Cipher:   tls.CipherSuiteName(state.CipherSuite),
 		Group:    groupName(state.CurveID),
 		Identity: v.identity,
