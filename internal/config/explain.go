@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"xmpp-gw/policy"
 )
@@ -130,10 +133,15 @@ func proof(d policy.Decision) string {
 		return least + "; the onion address is the server's key and proves it."
 	case d.TLS == policy.TLSOnion:
 		return least + "; the onion address that the configuration binds to " + domain + " proves the server."
-	case d.CAFile != "":
-		return fmt.Sprintf("%s; the server's certificate must be for %s, from an authority that the system trusts or one of %s.", least, domain, d.CAFile)
 	}
-	return fmt.Sprintf("%s; the server's certificate must be for %s, from an authority that the system trusts.", least, domain)
+	s := fmt.Sprintf("%s; the server's certificate must be for %s, from an authority that the system trusts", least, domain)
+	if d.CAFile != "" {
+		s += " or one of " + d.CAFile
+	}
+	if len(d.Pins) > 0 {
+		s += ", with one of the pinned keys"
+	}
+	return s + "."
 }
 
 // login says who logs in and what is the least.
@@ -173,26 +181,38 @@ func (e Explanation) WriteText(w io.Writer) error {
 	}
 	fmt.Fprintf(b, "%s: %s\n", policy.DisplayDomain(e.Domain), verdict)
 	if r := e.Refusal; r != nil {
-		fmt.Fprintf(b, "  why:  %s\n", r.Why)
+		fmt.Fprintf(b, "  why:  %s\n", printable(r.Why))
 		if r.Source != "" {
-			fmt.Fprintf(b, "        (%s)\n", r.Source)
+			fmt.Fprintf(b, "        (%s)\n", printable(r.Source))
 		}
 		if r.Hint != "" {
-			fmt.Fprintf(b, "  hint: %s\n", r.Hint)
+			fmt.Fprintf(b, "  hint: %s\n", printable(r.Hint))
 		}
 	}
 	for _, s := range e.Sentences {
-		fmt.Fprintf(b, "  %s\n", s)
+		fmt.Fprintf(b, "  %s\n", printable(s))
 	}
 	if len(e.Why) > 0 {
 		fmt.Fprintln(b)
 	}
+	// Most values are short; a long one does not push the others' sources away.
 	var key, value int
 	for _, r := range e.Why {
-		key, value = max(key, len(r.Key)), max(value, min(len(r.Value), 40))
+		key = max(key, len(r.Key))
+		if n := utf8.RuneCountInString(printable(r.Value)); n <= 40 {
+			value = max(value, n)
+		}
 	}
 	for _, r := range e.Why {
-		fmt.Fprintf(b, "%-*s  %-*s  %s\n", key, r.Key, value, r.Value, r.Source)
+		fmt.Fprintf(b, "%-*s  %-*s  %s\n", key, r.Key, value, printable(r.Value), printable(r.Source))
 	}
 	return b.Flush()
+}
+
+// printable is s, in quotes where it would not be a line of text.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }

@@ -209,7 +209,8 @@ func (l *loader) value(full []string, line int, n *unstable.Node, lines *lineCou
 }
 
 // wrap puts the key before an error and keeps its advice.
-func wrap(name string, err error) error {
+func wrap(key string, err error) error {
+	name := dotted([]string{key})
 	if h, ok := errors.AsType[hint](err); ok {
 		return hint{fmt.Errorf("%s: %w", name, h.error), h.advice}
 	}
