@@ -42,7 +42,7 @@ func NormalizeDomain(domain string) (string, error) {
 	}
 	// Bytes that are no UTF-8 would be taken for U+FFFD.
 	ascii, err := lookup.ToASCII(strings.TrimSuffix(domain, "."))
-	if err != nil || !utf8.ValidString(domain) || strings.ContainsRune(domain, utf8.RuneError) || !isHostname(ascii) {
+	if err != nil || strings.ContainsRune(domain, utf8.RuneError) || !isHostname(ascii) {
 		return "", errDomain
 	}
 	// A name that ends in a number is an address to some programs ("127.1",
@@ -67,9 +67,6 @@ func DisplayDomain(domain string) string {
 	}
 	unicode, err := idna.Lookup.ToUnicode(domain)
 	if err != nil {
-		return domain
-	}
-	if back, err := NormalizeDomain(unicode); err != nil || back != domain {
 		return domain
 	}
 	return unicode

@@ -61,6 +61,13 @@ func TestNormalizeDomain(t *testing.T) {
 	}
 }
 
+// What no domain can be is refused before the costly mapping.
+func TestLongDomain(t *testing.T) {
+	if _, err := NormalizeDomain(strings.Repeat("é", 512)); err == nil || !strings.Contains(err.Error(), "1023") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestDisplayDomain(t *testing.T) {
 	for in, want := range map[string]string{
 		"example.org":           "example.org",
