@@ -22,6 +22,7 @@ type Credentials struct {
 	SOCKS     string // host:port of a SOCKS5 proxy to go through
 	Register  bool   // make the account first, in-band (XEP-0077)
 	Mechanism string // the only SASL mechanism to use
+	Resume    bool   // come back and resume (XEP-0198) when the connection breaks
 }
 
 func (c *Credentials) check() (host string, port int, err error) {

@@ -26,7 +26,7 @@ type SlixmppClient struct {
 
 // An Event is something that happened to a [SlixmppClient].
 type Event struct {
-	Event string // online, message, roster, added, pong, registered, error, failed, offline
+	Event string // online, message, roster, added, pong, registered, resumed, error, failed, offline
 
 	JID       string   // online: the full JID
 	Mechanism string   // online: of SASL
@@ -80,6 +80,7 @@ func Slixmpp(ctx context.Context, cred Credentials) (*SlixmppClient, error) {
 	err = c.tell(map[string]any{
 		"jid": jid, "password": cred.Password, "host": host, "port": port, "tls": cred.TLS, "ca": cred.CA,
 		"socks": cred.SOCKS, "register": cred.Register, "mechanism": cred.Mechanism,
+		"resume": cred.Resume,
 	})
 	if err == nil {
 		c.online, _, err = c.events.wait(ctx, c.p.done, 0, func(e Event) bool {

@@ -6,10 +6,10 @@ happened. The end of standard input ends the session.
 
     login     {"jid", "password", "host", "port", "tls": "starttls|direct|none",
                "ca": PEM file or "", "socks": "host:port" or "", "register": bool,
-               "mechanism": the only one to use, or ""}
+               "mechanism": the only one to use, or "", "resume": bool}
     commands  {"do": "send", "to", "body"}   {"do": "roster"}
               {"do": "add", "jid"}           {"do": "ping"}
-    events    online, message, roster, pong, registered, failed, offline
+    events    online, message, roster, added, pong, registered, resumed, error, failed, offline
 """
 import asyncio
 import json
@@ -68,6 +68,8 @@ class Client(slixmpp.ClientXMPP):
             self.register_plugin(plugin)
         if login["register"]:
             self.register_plugin("xep_0077")
+        if login["resume"]:
+            self.register_plugin("xep_0198")
         if login["mechanism"]:
             self["feature_mechanisms"].use_mech = login["mechanism"]
         if login["ca"]:
@@ -77,6 +79,7 @@ class Client(slixmpp.ClientXMPP):
             "presence_available": self.on_presence,
             "message": self.on_message,
             "register": self.on_register,
+            "session_resumed": lambda _: tell("resumed"),
             "failed_auth": self.on_failed_auth,
             "failed_all_auth": lambda _: self.fail("authentication", "all mechanisms failed"),
             "stream_error": self.on_stream_error,
@@ -171,7 +174,13 @@ class Client(slixmpp.ClientXMPP):
         self.fail("stream", error["text"], error["condition"])
 
     def on_disconnected(self, why):
-        if not self.over.done():
+        if self.over.done():
+            return
+        # slixmpp leaves it to the program to come back; it then resumes the
+        # session (XEP-0198), as long as that was not closed in good order.
+        if self.is_online and self.login["resume"] and not self.end_session_on_disconnect:
+            self.start()
+        else:
             tell("offline", text=str(why or ""))
             self.over.set_result(0)
 
