@@ -16,7 +16,7 @@ import (
 // pass. A nil error means that both legs are ready for splice (or that
 // passthrough took over).
 func (s *session) negotiate() error {
-	kind, conn, err := sniff(s.socket)
+	kind, err := sniff(s.client.wire)
 	if err != nil {
 		return err
 	}
@@ -24,13 +24,13 @@ func (s *session) negotiate() error {
 	case kind == openingHTTP:
 		return s.answerHTTP()
 	case s.kind == DirectTLS && kind != openingTLS:
-		return s.refusePlaintext(conn)
+		return s.refusePlaintext()
 	case s.kind == DirectTLS:
-		return s.directTLS(conn)
+		return s.directTLS()
 	case kind == openingTLS:
 		return s.refuseTLS()
 	}
-	s.setClient(conn)
+	s.setClient(s.client.wire)
 	if err := s.clientHeader(); err != nil {
 		return err
 	}
@@ -50,8 +50,8 @@ func (s *session) answerHTTP() error {
 
 // refusePlaintext answers a stream header on the direct TLS port, in the clear
 // because that is what the client reads.
-func (s *session) refusePlaintext(conn net.Conn) error {
-	s.setClient(conn)
+func (s *session) refusePlaintext() error {
+	s.setClient(s.client.wire)
 	return &xmppstream.Error{Condition: xmppstream.PolicyViolation,
 		Text: "This port speaks TLS from the first byte (direct TLS). Use the STARTTLS port, 5222, or switch the client to direct TLS."}
 }
@@ -140,6 +140,7 @@ func (s *session) clientSTARTTLS() error {
 		if s.decision.SASL == policy.Relay {
 			// The server's own mechanisms are what the client must see, so the
 			// upstream leg comes first.
+			s.info.set(func(n *SessionInfo) { n.ClientTLS = "none" })
 			return s.relayLogin(starttls)
 		}
 		starttls += string(s.loginFeatures())
@@ -165,7 +166,7 @@ func (s *session) clientSTARTTLS() error {
 // somebody before it, sent behind <starttls/> in the clear ends the stream
 // (never 4).
 func (s *session) upgradeClient() error {
-	if s.client.r.Buffered() > 0 {
+	if s.client.waiting() {
 		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Bytes in the clear came behind the request for encryption."}
 	}
 	conf, err := s.gw.cfg.Certificates.ServerConfig(s.domain)
@@ -175,15 +176,15 @@ func (s *session) upgradeClient() error {
 	if err := s.client.Send([]byte("<proceed xmlns='" + xmppstream.NSTLS + "'/>")); err != nil {
 		return err
 	}
-	return s.insideTLS(s.client.conn, conf)
+	return s.insideTLS(conf)
 }
 
 // directTLS serves a client that starts with TLS (XEP-0368): the server name in
 // its first message is the domain.
-func (s *session) directTLS(conn net.Conn) error {
+func (s *session) directTLS() error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.live.Limits.Negotiation)
 	defer cancel()
-	name, conn, err := clientHello(ctx, conn)
+	name, err := clientHello(ctx, s.client.wire)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (s *session) directTLS(conn net.Conn) error {
 		return err
 	}
 	if s.decision.SASL == policy.Passthrough {
-		return s.passDirectTLS(conn)
+		return s.passDirectTLS()
 	}
 	conf, err := s.gw.cfg.Certificates.ServerConfig(domain)
 	if err != nil {
@@ -204,14 +205,15 @@ func (s *session) directTLS(conn net.Conn) error {
 	}
 	conf = conf.Clone()
 	conf.NextProtos = []string{"xmpp-client"} // XEP-0368 §4
-	return s.insideTLS(conn, conf)
+	return s.insideTLS(conf)
 }
 
 var errNoServerName = errors.New("the client's TLS names no domain (SNI)")
 
 // insideTLS shakes hands with the client and serves it inside TLS.
-func (s *session) insideTLS(conn net.Conn, conf *tls.Config) error {
-	inner := tls.Server(conn, conf)
+func (s *session) insideTLS(conf *tls.Config) error {
+	s.client.wire.startTLS()
+	inner := tls.Server(s.client.wire, conf)
 	ctx, cancel := context.WithTimeout(s.ctx, s.live.Limits.Negotiation)
 	defer cancel()
 	if err := inner.HandshakeContext(ctx); err != nil {

@@ -123,7 +123,8 @@ func (s *session) try(ctx context.Context, e policy.Endpoint, dialer egress.Dial
 		return nil, err
 	}
 	up := &upstream{endpoint: e}
-	up.conn = conn
+	up.wire = &wire{Conn: conn}
+	up.conn = up.wire
 	_ = conn.SetDeadline(time.Now().Add(negotiateTime))
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -190,7 +191,7 @@ func (u *upstream) startTLS() error {
 	if !e.Is(xmppstream.NSTLS, "proceed") {
 		return &Refused{class: "starttls-refused", Text: "The server offered encryption and then refused it."}
 	}
-	if u.r.Buffered() > 0 {
+	if u.waiting() {
 		return &Refused{class: "injection", Text: "Bytes in the clear came behind the server's word that encryption starts. " +
 			"That is an attempt to slip commands into the encrypted stream, or a broken server; nothing was sent."}
 	}
@@ -200,7 +201,8 @@ func (u *upstream) startTLS() error {
 // secureUpstream puts TLS on the connection, judges the certificate, and reads
 // the features inside.
 func (s *session) secureUpstream(ctx context.Context, up *upstream, d policy.Decision) error {
-	conn, result, err := tlsauth.Client(ctx, up.conn, tlsauth.Options{
+	up.wire.startTLS()
+	conn, result, err := tlsauth.Client(ctx, up.wire, tlsauth.Options{
 		Decision: d,
 		Endpoint: up.endpoint,
 		Roots:    s.gw.cfg.Roots,

@@ -449,4 +449,3 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("New(Config{}) = %v", err)
 	}
 }
-

@@ -35,7 +35,7 @@ func (s *session) passSTARTTLS() error {
 	if err != nil {
 		return err
 	}
-	if !e.Is(xmppstream.NSTLS, "starttls") || s.client.r.Buffered() > 0 {
+	if !e.Is(xmppstream.NSTLS, "starttls") || s.client.waiting() {
 		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Encryption comes first here: the client must use STARTTLS, and send nothing behind the request."}
 	}
 	if err := s.waitUpstream(func(ctx context.Context) error {
@@ -49,18 +49,18 @@ func (s *session) passSTARTTLS() error {
 		return err
 	}
 	// From here on only TLS may come from the client.
-	kind, conn, err := sniff(s.client.conn)
+	kind, err := sniff(s.client.wire)
 	if err != nil {
 		return err
 	}
 	if kind != openingTLS {
 		return errWrongProtocol
 	}
-	return s.pipe(conn, up.conn)
+	return s.pipe(s.client.wire, up.conn)
 }
 
 // passDirectTLS moves bytes from the client's first TLS message on.
-func (s *session) passDirectTLS(conn net.Conn) error {
+func (s *session) passDirectTLS() error {
 	var up *upstream
 	err := s.waitUpstream(func(ctx context.Context) (err error) {
 		up, err = s.connectPlain(ctx, policy.DirectTLS)
@@ -69,7 +69,7 @@ func (s *session) passDirectTLS(conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	return s.pipe(conn, up.conn)
+	return s.pipe(s.client.wire, up.conn)
 }
 
 // connectPlain opens an upstream leg of the transport that the client speaks,

@@ -52,7 +52,8 @@ type session struct {
 
 // leg is one of a session's two connections.
 type leg struct {
-	conn net.Conn
+	wire *wire    // the socket
+	conn net.Conn // the same, or the TLS above it
 	r    *xmppstream.Reader
 	w    *xmppstream.Writer
 }
@@ -66,6 +67,9 @@ func (l *leg) Send(raw []byte) error {
 	return l.w.Flush()
 }
 
+// waiting reports whether bytes were read that nobody has looked at.
+func (l *leg) waiting() bool { return l.r.Buffered() > 0 || len(l.wire.data) > 0 }
+
 // Next is the next top-level thing that came.
 func (l *leg) Next() (*xmppstream.Element, error) { return l.r.Next() }
 
@@ -73,7 +77,8 @@ func newSession(g *Gateway, live *Live, conn net.Conn, kind ListenerKind) *sessi
 	s := &session{gw: g, live: live, kind: kind, id: randomID(), socket: conn}
 	s.log = g.cfg.Log.With("session", s.id)
 	s.ctx, s.stop = context.WithCancel(g.ctx)
-	s.client.conn = conn
+	s.client.wire = &wire{Conn: conn}
+	s.client.conn = s.client.wire
 	s.refs.Store(1)
 	s.info.start(s.id)
 	return s
@@ -132,6 +137,7 @@ func (s *session) setClient(conn net.Conn) {
 		s.client.r.Release()
 	}
 	s.client = leg{
+		wire: s.client.wire,
 		conn: conn,
 		r:    xmppstream.NewReader(conn, s.live.Limits.PreAuth),
 		w:    xmppstream.NewWriter(conn),

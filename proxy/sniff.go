@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 )
 
@@ -25,13 +24,12 @@ var httpVerbs = [][]byte{
 	[]byte("OPTI"), []byte("CONN"), []byte("DELE"), []byte("PATC"), []byte("PRI "),
 }
 
-// sniff reads the first four bytes, fewer when the first one already decides,
-// and returns what they look like and a connection that gives them again.
-func sniff(conn net.Conn) (opening, net.Conn, error) {
+// sniff looks at the first four bytes, fewer when the first one already decides.
+func sniff(w *wire) (opening, error) {
 	var b [4]byte
-	n, err := io.ReadAtLeast(conn, b[:], 1)
+	n, err := w.Read(b[:])
 	if err != nil {
-		return openingOther, conn, err
+		return openingOther, err
 	}
 	kind := openingOther
 	switch b[0] {
@@ -41,9 +39,8 @@ func sniff(conn net.Conn) (opening, net.Conn, error) {
 		kind = openingTLS
 	default:
 		for n < len(b) && isVerbPrefix(b[:n]) {
-			m, err := conn.Read(b[n:])
-			n += m
-			if err != nil {
+			m, err := w.Read(b[n:])
+			if n += m; err != nil {
 				break
 			}
 		}
@@ -51,7 +48,8 @@ func sniff(conn net.Conn) (opening, net.Conn, error) {
 			kind = openingHTTP
 		}
 	}
-	return kind, &replayConn{Conn: conn, seen: append([]byte(nil), b[:n]...)}, nil
+	w.push(b[:n])
+	return kind, nil
 }
 
 func isVerbPrefix(b []byte) bool {
@@ -63,54 +61,35 @@ func isVerbPrefix(b []byte) bool {
 	return false
 }
 
-// replayConn gives bytes that were read ahead once more, then the connection's
-// own.
-type replayConn struct {
-	net.Conn
-	seen []byte
-}
-
-func (c *replayConn) Read(p []byte) (int, error) {
-	if len(c.seen) > 0 {
-		n := copy(p, c.seen)
-		if c.seen = c.seen[n:]; len(c.seen) == 0 {
-			c.seen = nil
-		}
-		return n, nil
-	}
-	return c.Conn.Read(p)
-}
-
-// clientHello reads a TLS ClientHello and returns its server name (SNI) and a
-// connection that gives every byte of it again.
-func clientHello(ctx context.Context, conn net.Conn) (string, net.Conn, error) {
+// clientHello looks at a TLS ClientHello for its server name (SNI).
+func clientHello(ctx context.Context, w *wire) (string, error) {
 	errSeen := errors.New("seen")
 	var name string
-	var seen bytes.Buffer
-	probe := tls.Server(&recordingConn{Conn: conn, seen: &seen}, &tls.Config{
+	recorder := &recordingConn{Conn: w}
+	probe := tls.Server(recorder, &tls.Config{
 		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			name = h.ServerName
 			return nil, errSeen
 		},
 	})
 	err := probe.HandshakeContext(ctx)
-	again := &replayConn{Conn: conn, seen: seen.Bytes()}
+	w.push(recorder.seen)
 	if errors.Is(err, errSeen) {
 		err = nil
 	}
-	return name, again, err
+	return name, err
 }
 
 // recordingConn remembers what is read and writes nothing, so that an
 // interrupted handshake leaves no trace on the wire.
 type recordingConn struct {
 	net.Conn
-	seen *bytes.Buffer
+	seen []byte
 }
 
 func (c *recordingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.seen.Write(p[:n])
+	c.seen = append(c.seen, p[:n]...)
 	return n, err
 }
 

@@ -38,11 +38,12 @@ func TestSniff(t *testing.T) {
 				if slow {
 					conn = &slowConn{Conn: server, r: iotest.OneByteReader(server)}
 				}
-				got, again, err := sniff(conn)
+				w := &wire{Conn: conn}
+				got, err := sniff(w)
 				if err != nil || got != c.want {
 					t.Fatalf("sniff = %v, %v; want %v", got, err, c.want)
 				}
-				all, _ := io.ReadAll(again)
+				all, _ := io.ReadAll(w)
 				if string(all) != c.sent {
 					t.Fatalf("after sniff the bytes are %q, want %q", all, c.sent)
 				}
@@ -61,12 +62,13 @@ func (c *slowConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 func TestClientHello(t *testing.T) {
 	client, server := net.Pipe()
 	go func() { _ = tls.Client(client, &tls.Config{ServerName: "example.org"}).Handshake() }()
-	name, again, err := clientHello(t.Context(), server)
+	w := &wire{Conn: server}
+	name, err := clientHello(t.Context(), w)
 	if err != nil || name != "example.org" {
 		t.Fatalf("clientHello = %q, %v", name, err)
 	}
 	// The same handshake must be readable once more.
-	second, _, err := clientHello(t.Context(), again)
+	second, err := clientHello(t.Context(), w)
 	if err != nil || second != "example.org" {
 		t.Fatalf("the replayed handshake gives %q, %v", second, err)
 	}
@@ -80,7 +82,7 @@ func TestClientHelloGarbage(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if name, _, err := clientHello(ctx, server); err == nil {
+	if name, err := clientHello(ctx, &wire{Conn: server}); err == nil {
 		t.Fatalf("garbage was read as a ClientHello for %q", name)
 	}
 }

@@ -50,22 +50,18 @@ func upstreamLimits(l xmppstream.Limits) xmppstream.Limits {
 // pump runs one direction until its sender's stream ends.
 func (s *session) pump(forward func() error, from, to *leg) {
 	defer s.release()
-	from.r.BeforeRead = func() error {
+	from.r.Ready = from.wire.ready
+	from.wire.beforeWait = func() error {
 		if err := to.w.Flush(); err != nil {
 			return &otherLegError{err}
 		}
 		if s.relay.drain.Load() {
 			_ = from.conn.SetReadDeadline(time.Now().Add(s.live.Limits.Drain))
 		}
-		return nil
-	}
-	if from == &s.up.leg {
-		flush := from.r.BeforeRead
-		from.r.BeforeRead = func() error {
-			err := flush()
+		if from == &s.up.leg {
 			s.relay.pinger.waiting()
-			return err
 		}
+		return nil
 	}
 	err := forward()
 	if err == nil {

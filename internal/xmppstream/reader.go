@@ -24,6 +24,9 @@ type Reader struct {
 	// BeforeRead, if set, is called before each read of the underlying reader, which may block.
 	// Its error ends the call. A relay flushes the other leg's writer in it.
 	BeforeRead func() error
+	// Ready, if set, reports whether the next read will be answered without waiting. Then it is
+	// made into a full buffer, in place of the few bytes with which an idle Reader waits. It may err.
+	Ready func() bool
 
 	rd     io.Reader
 	pooled *[bufferSize]byte
@@ -84,6 +87,14 @@ func (r *Reader) Restart() { r.start, r.part, r.state = r.pos, false, wantHeader
 
 // Buffered is the number of bytes read of the connection and not yet returned.
 func (r *Reader) Buffered() int { return r.end - r.pos }
+
+// DropSpace drops the whitespace that was read of the connection and not yet returned. It does not
+// read, and it stops at anything else.
+func (r *Reader) DropSpace() {
+	if r.Buffered() > 0 {
+		r.pos = skipSpace(r.buf[:r.end], r.pos)
+	}
+}
 
 // Release gives the buffers back. The Reader must not be used any more, nor the last Element.
 func (r *Reader) Release() {
@@ -282,9 +293,17 @@ func (r *Reader) fill(limit int) error {
 	}
 	into := r.tiny[:]
 	if r.start == r.end {
-		r.drop()
 		r.trim()
 		r.start, r.pos, r.end = 0, 0, 0
+		if r.Ready != nil && r.Ready() {
+			if len(r.buf) != bufferSize {
+				r.drop()
+				r.take()
+			}
+			into = r.buf
+		} else {
+			r.drop()
+		}
 	} else {
 		r.room(limit)
 		into = r.buf[r.end:]

@@ -117,26 +117,42 @@ func (w *Writer) lockFor(n int) error {
 			return nil
 		}
 		w.mu.Unlock()
-		if err := w.Flush(); err != nil {
-			return err
-		}
+		w.spill()
 	}
 }
 
-// unlock flushes what has become a full buffer.
+// unlock spills what has become a full buffer.
 func (w *Writer) unlock() error {
 	full := len(w.buf) >= bufferSize
 	w.mu.Unlock()
 	if full {
-		return w.Flush()
+		w.spill()
 	}
 	return nil
 }
 
-// Flush writes what waits. It returns the first error that any write met.
+// spill writes what waits in a goroutine of its own, so that in a long burst encrypting and
+// writing go on beside reading and checking. At most one such write is under way: the next one
+// waits for it, which holds up a sender that is faster than the receiver. An error shows at the
+// next call.
+func (w *Writer) spill() {
+	w.writing.Lock()
+	go func() {
+		defer w.writing.Unlock()
+		_ = w.write()
+	}()
+}
+
+// Flush writes what waits, and returns when all of it is written. It returns the first error that
+// any write met.
 func (w *Writer) Flush() error {
 	w.writing.Lock()
 	defer w.writing.Unlock()
+	return w.write()
+}
+
+// write does the work of Flush. The caller holds writing.
+func (w *Writer) write() error {
 	w.mu.Lock()
 	b, pooled, err := w.buf, w.pooled, w.err
 	w.buf, w.pooled = nil, nil

@@ -70,6 +70,9 @@ func TestWriterFlushesItselfInRecords(t *testing.T) {
 	if err := w.Raw(bytes.Repeat([]byte(" "), 50_000)); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	got := 0
 	for i, p := range out.writes {
 		got += len(p)

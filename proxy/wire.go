@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"net"
+	"sync"
+)
+
+// wire is a socket below the TLS of a leg. It does two things that TLS hides
+// from those above it.
+//
+// It reads from the socket as much as there is and hands it to TLS one record at
+// a time, so that it knows when the next read must really wait. That is the
+// moment to flush the other leg (beforeWait): not after each record, which would
+// make a burst of small stanzas a burst of small writes, and never later, which
+// would keep a stanza waiting for the one behind it.
+//
+// And it holds no buffer while it waits: a few bytes come into the connection's
+// own small one, and only when those were not enough is a large one taken.
+type wire struct {
+	net.Conn
+	beforeWait func() error // called before a read that may wait; nil: nothing to do
+
+	data   []byte // read and not handed on, in tiny or pooled
+	pooled *[wireSize]byte
+	more   bool // the last read filled its buffer: there is probably more
+
+	records bool // what passes is TLS records (RFC 8446 §5.1)
+	left    int  // bytes of the current record that were not handed on
+
+	tiny [512]byte
+}
+
+// wireSize is room for a few TLS records of the largest size.
+const wireSize = 32 << 10
+
+var wireBuffers = sync.Pool{New: func() any { return new([wireSize]byte) }}
+
+// recordHeader is the length of a TLS record's header.
+const recordHeader = 5
+
+// ready reports whether a read will be answered without waiting, as far as that
+// can be told.
+func (w *wire) ready() bool {
+	return w != nil && len(w.data) > w.left && (!w.records || w.whole())
+}
+
+// whole reports whether the next record is here to its end.
+func (w *wire) whole() bool {
+	next := w.data[w.left:]
+	return len(next) >= recordHeader && len(next) >= recordHeader+int(binary.BigEndian.Uint16(next[3:]))
+}
+
+// Read gives the bytes of at most one record.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(w.data) == 0 || w.records && w.left == 0 && len(w.data) < recordHeader {
+		if err := w.fill(); err != nil {
+			return 0, err
+		}
+	}
+	if w.records && w.left == 0 {
+		w.left = recordHeader + int(binary.BigEndian.Uint16(w.data[3:]))
+	}
+	n := min(len(p), len(w.data))
+	if w.records {
+		n = min(n, w.left)
+		w.left -= n
+	}
+	copy(p, w.data[:n])
+	w.data = w.data[n:]
+	if len(w.data) == 0 {
+		w.drop()
+	}
+	return n, nil
+}
+
+// fill reads from the socket behind what is there already, which is less than a
+// record's header.
+func (w *wire) fill() error {
+	if w.beforeWait != nil {
+		if err := w.beforeWait(); err != nil {
+			return err
+		}
+	}
+	into := w.tiny[:]
+	if w.more {
+		w.pooled = wireBuffers.Get().(*[wireSize]byte)
+		into = w.pooled[:]
+	}
+	kept := copy(into, w.data)
+	n, err := w.Conn.Read(into[kept:])
+	w.data = into[:kept+n]
+	w.more = kept+n == len(into)
+	if n > 0 {
+		return nil // an error comes again with the next read
+	}
+	if len(w.data) == 0 {
+		w.drop()
+	}
+	return err
+}
+
+// drop gives the large buffer back. What passes here is encrypted, or on a leg
+// whose owner wanted it in the clear, and is not wiped.
+func (w *wire) drop() {
+	w.data = nil
+	if w.pooled != nil {
+		wireBuffers.Put(w.pooled)
+		w.pooled = nil
+	}
+}
+
+// push gives bytes that were read back, to be read again first.
+func (w *wire) push(b []byte) {
+	if len(b) > 0 {
+		w.data = append(b[:len(b):len(b)], w.data...)
+	}
+}
+
+// startTLS says that TLS records pass from here on. Bytes that wait already would
+// be taken for the first of them; who upgrades a stream looks at that before
+// (leg.waiting).
+func (w *wire) startTLS() { w.records, w.left = true, 0 }
+
+// CloseWrite closes our half of the connection, where the socket can.
+func (w *wire) CloseWrite() error {
+	if h, ok := w.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return net.ErrClosed
+}
