@@ -140,7 +140,7 @@ func (n names) match(domain string) (form, name string) {
 	for _, name := range n.xmpp {
 		// RFC 6120 §13.7.1.4: a server's address is a domain alone, in U-labels.
 		if d, err := policy.NormalizeDomain(name); err == nil && d == domain {
-			return formXMPPAddr, name
+			return formXMPPAddr, domain
 		}
 	}
 	return "", ""
