@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,6 +19,9 @@ import (
 func (s *session) negotiate() error {
 	kind, err := sniff(s.client.wire)
 	if err != nil {
+		if s.kind == STARTTLS {
+			s.setClient(s.client.wire) // it can be told that its time is over
+		}
 		return err
 	}
 	switch {
@@ -59,8 +63,20 @@ func (s *session) refusePlaintext() error {
 // refuseTLS answers a TLS handshake on the STARTTLS port with the fatal alert
 // unexpected_message (RFC 8446 §6), which TLS libraries report by name.
 func (s *session) refuseTLS() error {
-	_, _ = s.socket.Write([]byte{0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x0a})
+	s.sendAlert(alertUnexpectedMessage)
 	return errWrongProtocol
+}
+
+// TLS alerts (RFC 8446 §6).
+const (
+	alertUnexpectedMessage = 10
+	alertUnrecognizedName  = 112
+)
+
+// sendAlert ends a TLS handshake that has not been answered yet.
+func (s *session) sendAlert(alert byte) {
+	const record, fatal = 0x15, 2
+	_, _ = s.socket.Write([]byte{record, 0x03, 0x03, 0x00, 0x02, fatal, alert})
 }
 
 var errWrongProtocol = errors.New("the client speaks another protocol")
@@ -162,21 +178,51 @@ func (s *session) clientSTARTTLS() error {
 	return s.login(e)
 }
 
-// upgradeClient answers <starttls/> and goes on inside TLS. What the client, or
-// somebody before it, sent behind <starttls/> in the clear ends the stream
-// (never 4).
+// upgradeClient answers <starttls/> and goes on inside TLS.
 func (s *session) upgradeClient() error {
-	if s.client.waiting() {
-		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Bytes in the clear came behind the request for encryption."}
+	if err := s.nothingBehindSTARTTLS(); err != nil {
+		return err
 	}
 	conf, err := s.gw.cfg.Certificates.ServerConfig(s.domain)
 	if err != nil {
 		return err
 	}
-	if err := s.client.Send([]byte("<proceed xmlns='" + xmppstream.NSTLS + "'/>")); err != nil {
+	if err := s.proceed(); err != nil {
 		return err
 	}
 	return s.insideTLS(conf)
+}
+
+// nothingBehindSTARTTLS ends the stream when the client, or somebody before it,
+// sent something in the clear behind <starttls/> (never 4). Whitespace is
+// dropped: RFC 6120 §5.3.3 forbids it, go-sendxmpp sends a line end
+// nevertheless, and nobody reads it.
+func (s *session) nothingBehindSTARTTLS() error {
+	s.client.r.DropSpace()
+	s.client.wire.dropSpace()
+	if s.client.waiting() {
+		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Bytes in the clear came behind the request for encryption."}
+	}
+	return nil
+}
+
+// proceed tells the client to start TLS and waits until it does. The line end of
+// a client that sends one may come as late as now.
+func (s *session) proceed() error {
+	if err := s.client.Send([]byte("<proceed xmlns='" + xmppstream.NSTLS + "'/>")); err != nil {
+		return err
+	}
+	const patience = 4
+	for range patience {
+		kind, err := sniff(s.client.wire)
+		if err != nil || kind == openingTLS {
+			return err
+		}
+		if s.client.wire.dropSpace() == 0 {
+			break
+		}
+	}
+	return errWrongProtocol
 }
 
 // directTLS serves a client that starts with TLS (XEP-0368): the server name in
@@ -190,28 +236,35 @@ func (s *session) directTLS() error {
 	}
 	domain, err := policy.NormalizeDomain(name)
 	if err != nil {
+		s.sendAlert(alertUnrecognizedName)
 		return errNoServerName
 	}
 	s.domain = domain
-	if err := s.decide(); err != nil {
-		return err
-	}
-	if s.decision.SASL == policy.Passthrough {
+	refusal := s.decide()
+	if refusal == nil && s.decision.SASL == policy.Passthrough {
 		return s.passDirectTLS()
 	}
 	conf, err := s.gw.cfg.Certificates.ServerConfig(domain)
 	if err != nil {
-		return err
+		s.sendAlert(alertUnrecognizedName) // a domain outside the CA's constraints
+		return cmp.Or(refusal, err)
 	}
 	conf = conf.Clone()
 	conf.NextProtos = []string{"xmpp-client"} // XEP-0368 §4
-	return s.insideTLS(conf)
+	if refusal == nil {
+		return s.insideTLS(conf)
+	}
+	// Outside TLS the client would see no more of the refusal than an end.
+	if err := s.secureClient(conf); err != nil {
+		return err
+	}
+	return refusal
 }
 
 var errNoServerName = errors.New("the client's TLS names no domain (SNI)")
 
-// insideTLS shakes hands with the client and serves it inside TLS.
-func (s *session) insideTLS(conf *tls.Config) error {
+// secureClient shakes hands with the client.
+func (s *session) secureClient(conf *tls.Config) error {
 	s.client.wire.startTLS()
 	inner := tls.Server(s.client.wire, conf)
 	ctx, cancel := context.WithTimeout(s.ctx, s.live.Limits.Negotiation)
@@ -223,6 +276,14 @@ func (s *session) insideTLS(conf *tls.Config) error {
 	s.setClient(inner)
 	version := tls.VersionName(inner.ConnectionState().Version)
 	s.info.set(func(n *SessionInfo) { n.ClientTLS = version })
+	return nil
+}
+
+// insideTLS shakes hands with the client and serves it inside TLS.
+func (s *session) insideTLS(conf *tls.Config) error {
+	if err := s.secureClient(conf); err != nil {
+		return err
+	}
 	if err := s.clientHeader(); err != nil {
 		return err
 	}

@@ -79,14 +79,18 @@ func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.
 			return up, nil
 		}
 		var moved *redirect
-		if errors.As(err, &moved) && redirects < maxRedirects {
+		if errors.As(err, &moved) {
 			redirects++
 			next, rerr := moved.endpoint(d, e)
-			if rerr == nil {
+			switch {
+			case rerr != nil:
+				err = rerr
+			case redirects > maxRedirects:
+				err = &Refused{class: "redirect", Text: "The server sent us from one host to another too often."}
+			default:
 				endpoints = []policy.Endpoint{next}
 				continue
 			}
-			err = rerr
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

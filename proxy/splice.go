@@ -33,6 +33,7 @@ func (s *session) splice() {
 	s.client.r.SetLimits(s.live.Limits.Session)
 	s.up.r.SetLimits(upstreamLimits(s.live.Limits.Session))
 	s.info.setState(stateOnline)
+	s.gw.tidy.later()
 	s.retain(2)
 	go s.pump(s.forwardUp, &s.client, &s.up.leg)
 	go s.pump(s.forwardDown, &s.up.leg, &s.client)
@@ -52,7 +53,7 @@ func (s *session) pump(forward func() error, from, to *leg) {
 	defer s.release()
 	from.r.Ready = from.wire.ready
 	from.wire.beforeWait = func() error {
-		if err := to.w.Flush(); err != nil {
+		if err := to.w.Push(); err != nil {
 			return &otherLegError{err}
 		}
 		if s.relay.drain.Load() {
@@ -85,6 +86,9 @@ func (s *session) halfClosed(err error, from, to *leg) {
 	if err != nil && !drained {
 		s.end(s.blame(err, from))
 		return
+	}
+	if s.ctx.Err() != nil {
+		return // end is under way, and closes the other leg with more to say
 	}
 	_ = to.conn.SetWriteDeadline(time.Now().Add(s.live.Limits.Drain))
 	_ = to.w.Close()
