@@ -128,6 +128,8 @@ type Gateway struct {
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	wg        sync.WaitGroup // one count a session
+
+	tidy tidy
 }
 
 // Live is the part of a gateway's configuration that a reload replaces; the
@@ -185,7 +187,12 @@ func (g *Gateway) Reload(l Live) { g.live.Store(&l) }
 // Serve accepts clients on l until l fails or the gateway shuts down, when it
 // returns ErrClosed. It closes l.
 func (g *Gateway) Serve(l net.Listener, kind ListenerKind) error {
-	defer l.Close()
+	defer func() {
+		_ = l.Close()
+		g.mu.Lock()
+		delete(g.listeners, l)
+		g.mu.Unlock()
+	}()
 	if kind != STARTTLS && kind != DirectTLS {
 		return errors.New("proxy: a listener of no kind: want STARTTLS or DirectTLS")
 	}
@@ -258,6 +265,7 @@ func (g *Gateway) forget(s *session) {
 	delete(g.sessions, s)
 	g.mu.Unlock()
 	g.cfg.Observer.SessionEnded()
+	g.tidy.later()
 	g.wg.Done()
 }
 
@@ -285,6 +293,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		go s.end(errShutdown)
 	}
 
+	defer g.tidy.stop()
 	done := make(chan struct{})
 	go func() { g.wg.Wait(); close(done) }()
 	select {

@@ -35,8 +35,11 @@ func (s *session) passSTARTTLS() error {
 	if err != nil {
 		return err
 	}
-	if !e.Is(xmppstream.NSTLS, "starttls") || s.client.waiting() {
-		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Encryption comes first here: the client must use STARTTLS, and send nothing behind the request."}
+	if !e.Is(xmppstream.NSTLS, "starttls") {
+		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Encryption comes first here: the client must use STARTTLS."}
+	}
+	if err := s.nothingBehindSTARTTLS(); err != nil {
+		return err
 	}
 	if err := s.waitUpstream(func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, up.close)
@@ -45,16 +48,9 @@ func (s *session) passSTARTTLS() error {
 	}); err != nil {
 		return err
 	}
-	if err := s.client.Send([]byte("<proceed xmlns='" + xmppstream.NSTLS + "'/>")); err != nil {
-		return err
-	}
 	// From here on only TLS may come from the client.
-	kind, err := sniff(s.client.wire)
-	if err != nil {
+	if err := s.proceed(); err != nil {
 		return err
-	}
-	if kind != openingTLS {
-		return errWrongProtocol
 	}
 	return s.pipe(s.client.wire, up.conn)
 }
@@ -117,8 +113,8 @@ func (s *session) copyHalf(dst, src net.Conn, moved *atomic.Uint64) {
 	_, err := io.CopyBuffer(countingWriter{dst, moved}, onlyReader{src}, buf)
 	half, ok := dst.(interface{ CloseWrite() error })
 	if err == nil && ok && half.CloseWrite() == nil {
-		// The other direction may go on as long as it keeps moving.
-		_ = dst.SetReadDeadline(time.Now().Add(s.live.Limits.IdlePing + s.live.Limits.PingTimeout))
+		// The peer has all it will get; what it still has to say must not take forever.
+		_ = dst.SetReadDeadline(time.Now().Add(negotiateTime))
 		return
 	}
 	_ = dst.Close()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -34,6 +35,10 @@ type wire struct {
 // wireSize is room for a few TLS records of the largest size.
 const wireSize = 32 << 10
 
+// wireDirect is from how many bytes on a read of a record's rest needs no buffer in
+// between.
+const wireDirect = 4 << 10
+
 var wireBuffers = sync.Pool{New: func() any { return new([wireSize]byte) }}
 
 // recordHeader is the length of a TLS record's header.
@@ -56,6 +61,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if len(w.data) == 0 && w.left >= wireDirect && len(p) >= wireDirect {
+		return w.direct(p)
+	}
 	for len(w.data) == 0 || w.records && w.left == 0 && len(w.data) < recordHeader {
 		if err := w.fill(); err != nil {
 			return 0, err
@@ -75,6 +83,18 @@ func (w *wire) Read(p []byte) (int, error) {
 		w.drop()
 	}
 	return n, nil
+}
+
+// direct reads the rest of a large record straight to where it is wanted.
+func (w *wire) direct(p []byte) (int, error) {
+	if w.beforeWait != nil {
+		if err := w.beforeWait(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := w.Conn.Read(p[:min(len(p), w.left)])
+	w.left -= n
+	return n, err
 }
 
 // fill reads from the socket behind what is there already, which is less than a
@@ -118,6 +138,15 @@ func (w *wire) push(b []byte) {
 	if len(b) > 0 {
 		w.data = append(b[:len(b):len(b)], w.data...)
 	}
+}
+
+// dropSpace drops whitespace that was read and not handed on, and says how much.
+func (w *wire) dropSpace() int {
+	before := len(w.data)
+	if w.data = bytes.TrimLeft(w.data, " \t\r\n"); len(w.data) == 0 {
+		w.drop()
+	}
+	return before - len(w.data)
 }
 
 // startTLS says that TLS records pass from here on. Bytes that wait already would
