@@ -48,7 +48,7 @@ func parsePins(data []byte) *pinTable {
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some editors put it there
 	for i, raw := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
-		l := parsePinLine(strings.TrimSuffix(raw, "\r"), i+1)
+		l := parsePinLine(strings.TrimRight(raw, "\r"), i+1)
 		if l.seen.Domain == "" {
 			t.lines = append(t.lines, l)
 			continue
