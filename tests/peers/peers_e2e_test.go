@@ -220,6 +220,37 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestBinding holds what the gateway's tests rely on: which of Debian's servers
+// bind SCRAM to the TLS connection. Both know tls-unique alone, which TLS 1.3
+// does not define (RFC 9266 §4.2); ejabberd uses it there all the same. Neither
+// says so (XEP-0440).
+func TestBinding(t *testing.T) {
+	ca, cert, key := certificates(t)
+	tests := []struct {
+		kind    string
+		version uint16
+		want    string
+	}{
+		{"prosody", tls.VersionTLS12, "SCRAM-SHA-1-PLUS"},
+		{"prosody", tls.VersionTLS13, "SCRAM-SHA-1"},
+		{"ejabberd", tls.VersionTLS12, "SCRAM-SHA-1-PLUS"},
+		{"ejabberd", tls.VersionTLS13, "SCRAM-SHA-1-PLUS"},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%s/%s", tt.kind, tls.VersionName(tt.version)), func(t *testing.T) {
+			o := options(cert, key)
+			o.MinTLS, o.MaxTLS = tt.version, tt.version
+			srv := peers.Start(t, peers.Servers()[tt.kind], o)
+			for _, mode := range []peers.TLSMode{peers.StartTLS, peers.DirectTLS} {
+				alice := peers.Login(t, peers.Slixmpp, login(srv, mode, "alice", ca))
+				if alice.Mechanism() != tt.want {
+					t.Errorf("%s: slixmpp used %s, want %s", mode, alice.Mechanism(), tt.want)
+				}
+			}
+		})
+	}
+}
+
 // TestNothingStays: after Close no process and no file is left. Processes are
 // found by the directory, which is in their environment.
 func TestNothingStays(t *testing.T) {

@@ -41,12 +41,13 @@ func Profanity(ctx context.Context, cred Credentials) (*ProfanityClient, error) 
 	}
 	c := &ProfanityClient{tmux: tmux, env: []string{
 		"XDG_CONFIG_HOME=" + dir + "/config", "XDG_DATA_HOME=" + dir + "/data",
+		"SHELL=/bin/sh", // tmux's choice otherwise is the user's, which may be nologin
 	}}
 	if err = c.configure(dir, host, port, cred); err == nil {
 		c.p, err = spawn(spec{
 			// -D keeps the server in the foreground, where we can end it.
 			dir: dir, path: tmux, args: []string{"-S", dir + "/tmux", "-f", "/dev/null", "-D"},
-			env: c.env, logs: []string{"profanity.log"},
+			env: c.env, logs: []string{"profanity.log", "stderr"},
 		})
 	}
 	if err != nil {
@@ -157,9 +158,12 @@ func (c *ProfanityClient) Pane(ctx context.Context) (string, error) {
 func (c *ProfanityClient) watch(ctx context.Context, see func(pane string) (bool, error)) error {
 	for {
 		pane, err := c.Pane(ctx)
+		if err != nil && ctx.Err() == nil {
+			// The pane goes with its program.
+			return fmt.Errorf("profanity has ended (%w); its log ends:\n%s", err, tail(c.Log(), 10))
+		}
 		if err == nil {
-			var done bool
-			if done, err = see(pane); done || err != nil {
+			if done, err := see(pane); done || err != nil {
 				return err
 			}
 		}
