@@ -143,6 +143,23 @@ func (w *Writer) spill() {
 	}()
 }
 
+// Push sees to it that what waits is written without more coming: at once if it is little, and beside
+// the caller (see spill) if it is much. A relay calls it before it waits for more to relay. It returns
+// the first error that any write met so far.
+func (w *Writer) Push() error {
+	w.mu.Lock()
+	n, err := len(w.buf), w.err
+	w.mu.Unlock()
+	switch {
+	case err != nil || n == 0:
+		return err
+	case n < bufferSize/4:
+		return w.Flush()
+	}
+	w.spill()
+	return nil
+}
+
 // Flush writes what waits, and returns when all of it is written. It returns the first error that
 // any write met.
 func (w *Writer) Flush() error {
