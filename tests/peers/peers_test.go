@@ -83,7 +83,7 @@ func TestProcessGroupEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := spawn(spec{
-		dir: dir, path: "/bin/sh", args: []string{"-c", "sleep 1000 & echo $!; echo oops >&2; wait"},
+		dir: dir, path: "/bin/sh", args: []string{"-c", "echo oops >&2; sleep 1000 & echo $!; wait"},
 		lines: func(line []byte) { lines <- string(line) },
 	})
 	if err != nil {
