@@ -31,7 +31,7 @@ func Binary(ctx context.Context) (string, error) {
 		}
 		defer os.RemoveAll(dir)
 		path := filepath.Join(dir, "xmpp-gw")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "xmpp-gw/cmd/xmpp-gw").CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "xmpp-gw/cmd/xmpp-gw").CombinedOutput(); err != nil {
 			return "", fmt.Errorf("daemon: go build: %w\n%s", err, out)
 		}
 		if built.file, err = os.Open(path); err != nil {

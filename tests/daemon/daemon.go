@@ -49,6 +49,8 @@ type Options struct {
 	// Listen has more lines for the [listen] section, such as
 	// `client_tls = "optional"`.
 	Listen string
+	// Binary is the xmpp-gw to run; it is built from the source if empty.
+	Binary string
 	// Args are more arguments of `xmpp-gw run`.
 	Args []string
 	// Until is the beginning of the line of output to wait for; "ready:" if
@@ -75,7 +77,10 @@ type Daemon struct {
 func Start(ctx context.Context, o Options) (*Daemon, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	binary, err := Binary(ctx)
+	binary, err := filepath.Abs(o.Binary)
+	if o.Binary == "" {
+		binary, err = Binary(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
