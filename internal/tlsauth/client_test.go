@@ -294,13 +294,20 @@ func TestHello(t *testing.T) {
 		if got.ServerName != c.sni || !reflect.DeepEqual(got.SupportedProtos, c.alpn) || !reflect.DeepEqual(got.SupportedVersions, c.versions) {
 			t.Errorf("for %s: name %q, protocols %q, versions %x", c.domain, got.ServerName, got.SupportedProtos, got.SupportedVersions)
 		}
-		if got.SupportedCurves[0] != tls.X25519MLKEM768 {
+		if got.SupportedCurves[0] != tls.X25519MLKEM768 || len(got.SupportedCurves) < 2 {
 			t.Errorf("key exchanges %v", got.SupportedCurves)
 		}
 		for _, suite := range got.CipherSuites {
 			if name := tls.CipherSuiteName(suite); !strings.Contains(name, "GCM") && !strings.Contains(name, "CHACHA20") || strings.HasPrefix(name, "TLS_RSA_") {
 				t.Errorf("%s is offered", name)
 			}
+		}
+		d.PQ = policy.PQRequire
+		if _, err := meet(t, Options{Decision: d, Endpoint: e, Roots: ca.Pool()}, conf); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.SupportedCurves) != 1 || !reflect.DeepEqual(got.SupportedVersions, []uint16{tls.VersionTLS13}) {
+			t.Errorf("with post-quantum required: key exchanges %v, versions %x", got.SupportedCurves, got.SupportedVersions)
 		}
 	}
 }
@@ -358,6 +365,20 @@ func TestContext(t *testing.T) {
 	if _, _, err := Client(ctx, client, o); !errors.Is(err, context.Canceled) || errors.As(err, &e) {
 		t.Errorf("a caller that gave up is told %v", err)
 	}
+}
+
+// failing is a connection whose errors name addresses, as those of package net do.
+type failing struct{ net.Conn }
+
+func (failing) Write(b []byte) (int, error) { return len(b), nil }
+func (failing) Read([]byte) (int, error) {
+	at := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5222}
+	return 0, &net.OpError{Op: "read", Net: "tcp", Source: at, Addr: at, Err: errors.New("network is down")}
+}
+
+func TestNoAddresses(t *testing.T) {
+	_, _, err := Client(t.Context(), failing{}, Options{Decision: decision(), Endpoint: starttls})
+	wantError(t, err, ErrHandshake, "network is down")
 }
 
 // untouched fails a test that writes.

@@ -19,21 +19,21 @@ import (
 // The kinds of failure, for errors.Is. Every error of this package is an
 // [*Error] of one of them, or the end of the caller's context.
 var (
-	ErrSettings    = errors.New("refused by the settings")         // incomplete or contradicting; nothing was sent
-	ErrExpired     = errors.New("certificate expired")             //
-	ErrNotYet      = errors.New("certificate not valid yet")       //
-	ErrName        = errors.New("certificate of another name")     //
-	ErrAuthority   = errors.New("unknown certificate authority")   // self-signed too
-	ErrCertificate = errors.New("unusable certificate")            // wrong use, broken, forbidden by its authority
-	ErrPin         = errors.New("another key than the pinned")     //
-	ErrKeyChanged  = errors.New("another key than seen before")    // trust on first use, strict
-	ErrVersion     = errors.New("TLS version too low")             //
-	ErrPQ          = errors.New("no post-quantum key exchange")    // although required
-	ErrALPN        = errors.New("another protocol than XMPP")      //
-	ErrNotTLS      = errors.New("no TLS at the other end")         //
-	ErrHandshake   = errors.New("TLS handshake failed")            // any other reason
-	ErrCut         = errors.New("connection cut in the handshake") //
-	ErrTimeout     = errors.New("TLS handshake timed out")         //
+	ErrSettings    = errors.New("refused by the settings") // incomplete or contradicting; nothing was sent
+	ErrExpired     = errors.New("certificate expired")
+	ErrNotYet      = errors.New("certificate not valid yet")
+	ErrName        = errors.New("certificate of another name")
+	ErrAuthority   = errors.New("unknown certificate authority") // self-signed too
+	ErrCertificate = errors.New("unusable certificate")          // wrong use, broken, forbidden to its authority
+	ErrPin         = errors.New("another key than the pinned")
+	ErrKeyChanged  = errors.New("another key than seen before") // trust on first use, strict
+	ErrVersion     = errors.New("TLS version too low")
+	ErrPQ          = errors.New("no post-quantum key exchange") // although required
+	ErrALPN        = errors.New("another protocol than XMPP")
+	ErrNotTLS      = errors.New("no TLS at the other end")
+	ErrCut         = errors.New("connection cut in the handshake")
+	ErrTimeout     = errors.New("TLS handshake timed out")
+	ErrHandshake   = errors.New("TLS handshake failed") // for any other reason
 )
 
 // Error is a server that was not accepted.

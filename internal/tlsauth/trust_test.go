@@ -191,6 +191,30 @@ func TestFirstUse(t *testing.T) {
 	want(r, err, PinNotUsed, "line 1")
 }
 
+// TestRace: two sessions meet a new domain at once, each at another server. Both
+// pass the look into the file during the handshake; the second to finish is still
+// refused, and its key not kept.
+func TestRace(t *testing.T) {
+	d := decision()
+	d.Pin = policy.PinTOFUStrict
+	pins := openPins(t)
+	for i, key := range []string{keyA, keyB} {
+		v, err := newVerifier(Options{Decision: d, Endpoint: starttls, Pins: pins})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.spki = key
+		if err := v.remember(); i == 0 && err != nil {
+			t.Fatal(err)
+		} else if i == 1 {
+			wantError(t, err, ErrKeyChanged, keyB)
+		}
+	}
+	if seen, _, _ := pins.Seen(domain); len(seen.Keys) != 1 {
+		t.Errorf("remembered %+v", seen)
+	}
+}
+
 // TestUnprovedKey: a server that shows a certificate without having its key
 // leaves no trace in the file, or anybody could poison it.
 func TestUnprovedKey(t *testing.T) {
