@@ -67,9 +67,14 @@ func testRoutes(t *testing.T, g *world) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			gw := daemon.Run(t, daemon.Options{Config: r.config(t, g)})
+			before, err := gw.Usage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, name := range []string{"prosody", "ejabberd"} {
 				t.Run(name, func(t *testing.T) { r.test(t, g, gw, g.servers[name]) })
 			}
+			gw.Settle(t, before)
 		})
 	}
 }

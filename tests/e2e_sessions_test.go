@@ -168,43 +168,51 @@ func testPassthrough(t *testing.T, g *world) {
 	}
 }
 
-// testResumption: when the connection to the server breaks, a client with
-// XEP-0198 goes on where it was.
+// testResumption: when a connection breaks, on either side of the gateway, a
+// client with XEP-0198 goes on where it was, and nothing is lost.
 func testResumption(t *testing.T, g *world) {
 	for _, name := range []string{"prosody", "ejabberd"} {
-		t.Run(name, func(t *testing.T) {
-			srv := g.servers[name]
+		srv := g.servers[name]
+		t.Run(name+", the server's side", func(t *testing.T) {
 			wire := newWire(t, srv.Addr(peers.StartTLS))
 			gw := daemon.Run(t, daemon.Options{Config: blockOthers + g.domain(srv, `route = "direct"`,
 				fmt.Sprintf("endpoints = [%q]", "starttls://"+wire.Addr()))})
-			jidA, jidB := srv.account(t), srv.account(t)
-			cred := through(gw, peers.StartTLS, jidA)
-			cred.Resume = true
-			alice := peers.Login(t, peers.Slixmpp, cred)
-			direct := through(gw, peers.StartTLS, jidB)
-			direct.Addr, direct.CA = srv.Addr(peers.StartTLS), g.ca
-			bob := peers.Login(t, peers.Slixmpp, direct)
-			converse(t, alice, jidA, bob, jidB)
-			before := only(t, gw, srv.Domain)
-
-			start := alice.Events()
-			wire.Cut()
-			// Sent while she is away: the server keeps it for her.
-			ctx := deadline(t)
-			if err := bob.Send(ctx, jidA, "while you were away"); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := alice.Await(ctx, start, func(e peers.Event) bool { return e.Event == "resumed" }); err != nil {
-				t.Fatalf("it was not resumed: %v", err)
-			}
-			if err := alice.Receive(ctx, jidB, "while you were away"); err != nil {
-				t.Error(err)
-			}
-			converse(t, alice, jidA, bob, jidB)
-			if after := only(t, gw, srv.Domain); after.ID == before.ID {
-				t.Error("status shows the session of before")
-			}
+			resume(t, g, srv, gw, gw.C2S, wire)
 		})
+		t.Run(name+", the client's side", func(t *testing.T) {
+			gw := daemon.Run(t, daemon.Options{Config: g.direct(peers.DirectTLS)})
+			wire := newWire(t, gw.C2S)
+			resume(t, g, srv, gw, wire.Addr(), wire)
+		})
+	}
+}
+
+// resume cuts the wire between a client that connects to addr and its server.
+func resume(t *testing.T, g *world, srv *server, gw *daemon.Daemon, addr string, wire *wire) {
+	jidA, jidB := srv.account(t), srv.account(t)
+	cred := through(gw, peers.StartTLS, jidA)
+	cred.Addr, cred.Resume = addr, true
+	alice := peers.Login(t, peers.Slixmpp, cred)
+	bob := peers.Login(t, peers.Slixmpp, peers.Credentials{JID: jidB, Password: password, Addr: srv.Addr(peers.StartTLS), CA: g.ca})
+	converse(t, alice, jidA, bob, jidB)
+	before := only(t, gw, srv.Domain)
+
+	start := alice.Events()
+	wire.Cut()
+	// Sent while she is away: the server keeps it for her.
+	ctx := deadline(t)
+	if err := bob.Send(ctx, jidA, "while you were away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.Await(ctx, start, func(e peers.Event) bool { return e.Event == "resumed" }); err != nil {
+		t.Fatalf("it was not resumed: %v", err)
+	}
+	if err := alice.Receive(ctx, jidB, "while you were away"); err != nil {
+		t.Error(err)
+	}
+	converse(t, alice, jidA, bob, jidB)
+	if after := only(t, gw, srv.Domain); after.ID == before.ID {
+		t.Error("status shows the session of before")
 	}
 }
 

@@ -38,7 +38,7 @@ type server struct {
 }
 
 // accountsEach is how many accounts a server has from the start.
-const accountsEach = 24
+const accountsEach = 28
 
 func username(i int32) string { return fmt.Sprint("user", i) }
 
