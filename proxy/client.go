@@ -116,6 +116,7 @@ func (s *session) clientHeader() error {
 func (s *session) decide() error {
 	s.name = policy.DisplayDomain(s.domain)
 	d, err := s.live.Decide(policy.Target{Domain: s.domain})
+	d.Why = nil // is for explain; a session that lasts for days need not hold it
 	s.decision = d
 	s.info.set(func(n *SessionInfo) {
 		n.Domain = s.domain

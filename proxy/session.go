@@ -67,6 +67,16 @@ func (l *leg) Send(raw []byte) error {
 	return l.w.Flush()
 }
 
+// await waits for the peer's next bytes on the socket, unless something is left
+// to read above it. Reading would wait as well, but from deep within TLS, and the
+// stack for that is most of what an idle session costs.
+func (l *leg) await() error {
+	if !l.r.Idle() || len(l.wire.data) > 0 {
+		return nil
+	}
+	return l.wire.wait()
+}
+
 // waiting reports whether bytes were read that nobody has looked at.
 func (l *leg) waiting() bool { return l.r.Buffered() > 0 || len(l.wire.data) > 0 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/xmppstream"
 )
 
@@ -32,6 +33,7 @@ func (s *session) splice() {
 	s.socket.SetDeadline(time.Time{})
 	s.client.r.SetLimits(s.live.Limits.Session)
 	s.up.r.SetLimits(upstreamLimits(s.live.Limits.Session))
+	s.up.features, s.up.offer = nil, saslauth.Offer{} // of no more use
 	s.info.setState(stateOnline)
 	s.gw.tidy.later()
 	s.retain(2)
@@ -124,6 +126,9 @@ func (s *session) blame(err error, from *leg) error {
 func (s *session) forwardUp() error {
 	r, w := s.client.r, s.up.w
 	for {
+		if err := s.client.await(); err != nil {
+			return err
+		}
 		e, err := r.Next()
 		if err != nil {
 			return err
@@ -155,6 +160,9 @@ func (s *session) forwardUp() error {
 func (s *session) forwardDown() error {
 	r, w := s.up.r, s.client.w
 	for {
+		if err := s.up.await(); err != nil {
+			return err
+		}
 		e, err := r.Next()
 		if err != nil {
 			return err

@@ -85,6 +85,17 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// wait returns when the socket can be read, or has failed. A connection that is
+// no socket is not waited for here.
+func (w *wire) wait() error {
+	if w.beforeWait != nil {
+		if err := w.beforeWait(); err != nil {
+			return err
+		}
+	}
+	return waitReadable(w.Conn)
+}
+
 // direct reads the rest of a large record straight to where it is wanted.
 func (w *wire) direct(p []byte) (int, error) {
 	if w.beforeWait != nil {

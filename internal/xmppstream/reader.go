@@ -35,6 +35,7 @@ type Reader struct {
 	pos    int    // where the next one starts; start while it is not known
 	end    int    // end of what was read
 	dirty  int    // buf has held bytes up to here
+	full   bool   // the last read gave as much as it was asked for
 
 	lim   Limits
 	scan  scanner
@@ -94,6 +95,20 @@ func (r *Reader) DropSpace() {
 	if r.Buffered() > 0 {
 		r.pos = skipSpace(r.buf[:r.end], r.pos)
 	}
+}
+
+// Idle reports whether nothing is left of what the underlying reader had to give when it was last
+// read, and then gives the buffer back; the last Element is not valid any more. What a TLS connection
+// has decrypted and not given yet does not show on its socket: who waits for the socket instead of
+// reading must ask this first.
+func (r *Reader) Idle() bool {
+	if r.pos != r.end || r.full {
+		return false
+	}
+	if r.buf != nil {
+		r.rest()
+	}
+	return true
 }
 
 // Release gives the buffers back. The Reader must not be used any more, nor the last Element.
@@ -293,16 +308,15 @@ func (r *Reader) fill(limit int) error {
 	}
 	into := r.tiny[:]
 	if r.start == r.end {
-		r.trim()
-		r.start, r.pos, r.end = 0, 0, 0
 		if r.Ready != nil && r.Ready() {
 			if len(r.buf) != bufferSize {
 				r.drop()
 				r.take()
 			}
 			into = r.buf
+			r.start, r.pos, r.end = 0, 0, 0
 		} else {
-			r.drop()
+			r.rest()
 		}
 	} else {
 		r.room(limit)
@@ -324,6 +338,7 @@ func (r *Reader) fill(limit int) error {
 			r.end += n
 			r.dirty = max(r.dirty, r.end)
 			r.rdErr = err
+			r.full = n == len(into)
 			return nil
 		}
 		if err != nil {
@@ -337,6 +352,13 @@ func (r *Reader) fill(limit int) error {
 func (r *Reader) take() {
 	r.pooled = buffers.Get().(*[bufferSize]byte)
 	r.buf = r.pooled[:]
+}
+
+// rest makes the Reader small when all that was read is used up.
+func (r *Reader) rest() {
+	r.drop()
+	r.trim()
+	r.start, r.pos, r.end = 0, 0, 0
 }
 
 // drop gives the buffer back.

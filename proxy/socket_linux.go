@@ -9,6 +9,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// waitReadable returns when conn has something to read, has ended or has failed,
+// or its read deadline has passed. It takes no byte.
+func waitReadable(conn net.Conn) error {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil // not a socket: reading will wait
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(readable)
+}
+
+// readable reports whether a read from fd would not block.
+func readable(fd uintptr) bool {
+	poll := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(poll[:], 0)
+	return n != 0 || err != nil && err != unix.EINTR && err != unix.EAGAIN
+}
+
 // hangupPoll is how often a waiting client's socket is looked at.
 const hangupPoll = time.Second
 
