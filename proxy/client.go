@@ -186,7 +186,7 @@ func (s *session) upgradeClient() error {
 	}
 	conf, err := s.gw.cfg.Certificates.ServerConfig(s.domain)
 	if err != nil {
-		return err
+		return &certificateRefused{err}
 	}
 	if err := s.proceed(); err != nil {
 		return err
@@ -250,8 +250,6 @@ func (s *session) directTLS() error {
 		s.sendAlert(alertUnrecognizedName) // a domain outside the CA's constraints
 		return cmp.Or(refusal, err)
 	}
-	conf = conf.Clone()
-	conf.NextProtos = []string{"xmpp-client"} // XEP-0368 §4
 	if refusal == nil {
 		return s.insideTLS(conf)
 	}
@@ -303,6 +301,13 @@ func (s *session) insideTLS(conf *tls.Config) error {
 	}
 	return s.login(e)
 }
+
+// certificateRefused is a domain for which the machine's authority makes no
+// certificate, most often because it is constrained to others.
+type certificateRefused struct{ err error }
+
+func (e *certificateRefused) Error() string { return e.err.Error() }
+func (e *certificateRefused) Unwrap() error { return e.err }
 
 // clientTLSError is a TLS handshake with the client that failed: most often a
 // client that does not trust the machine's own CA.

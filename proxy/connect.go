@@ -165,7 +165,7 @@ func (s *session) negotiateUpstream(ctx context.Context, up *upstream, d policy.
 		return err
 	}
 	if !up.offer.StartTLS {
-		if onionProves(d, up.endpoint) {
+		if d.OnionProves(up.endpoint) {
 			return nil // the circuit is encrypted to the address, which is the identity
 		}
 		return errNoSTARTTLS(d.Target.Domain)
@@ -218,16 +218,6 @@ func (s *session) secureUpstream(ctx context.Context, up *upstream, d policy.Dec
 	up.tls = result
 	up.on(conn, s.live.Limits.PreAuth)
 	return up.greet(s.name, s.lang)
-}
-
-// onionProves reports whether the endpoint's address is itself the proof of the
-// server: the account's domain is that onion address, or the owner bound it to
-// the domain with tls = "onion".
-func onionProves(d policy.Decision, e policy.Endpoint) bool {
-	if !e.Onion() || !d.Route.ViaTor() {
-		return false
-	}
-	return d.TLS == policy.TLSOnion || strings.EqualFold(strings.TrimSuffix(e.Host, "."), d.Target.Domain)
 }
 
 // on reads and writes the leg over conn from now on.

@@ -103,6 +103,8 @@ func endingFor(cause error, resumable bool) ending {
 		dns     *resolve.Error
 
 		handshake *clientTLSError
+		local     *localFile
+		authority *certificateRefused
 	)
 	polite := closing
 	if resumable {
@@ -126,6 +128,12 @@ func endingFor(cause error, resumable bool) ending {
 		return ending{class: "wrong-protocol", toClient: leaving, quiet: true}
 	case errors.Is(cause, errNoServerName):
 		return ending{class: "no-sni", toClient: leaving}
+	case errors.As(cause, &local):
+		return ending{class: "local-file", toClient: telling, condition: xmppstream.InternalServerError,
+			text: "The gateway cannot use a file that its configuration names (" + local.key + "); its log says more."}
+	case errors.As(cause, &authority):
+		return ending{class: "authority", toClient: telling, condition: xmppstream.PolicyViolation,
+			text: "The gateway's authority on this machine makes no certificate for this domain. Give the domain a section in the configuration, and install the authority anew."}
 	case errors.As(cause, &handshake):
 		return ending{class: "client-tls", toClient: leaving}
 	case errors.As(cause, &refused):

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -447,5 +448,31 @@ func TestMaxConnections(t *testing.T) {
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "Decide") {
 		t.Errorf("New(Config{}) = %v", err)
+	}
+}
+
+// With a client certificate the server never sees the client's password, so the
+// gateway must check it.
+func TestPasswordFile(t *testing.T) {
+	file := t.TempDir() + "/password"
+	check(t, os.WriteFile(file, []byte(testPassword+"\nnot this line\n"), 0o600))
+	g := newGround(t, good, func(d *policy.Decision, _ *Config) { d.PasswordFile = file })
+	c := g.dial()
+	c.startTLS(g)
+	c.auth(testUser, "wrong")
+	if got := c.expect(`</failure>`); !strings.Contains(got, "<not-authorized") {
+		t.Errorf("a wrong local password gives %s", got)
+	}
+	if g.server.Accepted() != 0 {
+		t.Error("the server was called for a wrong local password")
+	}
+	c.auth(testUser, testPassword)
+	c.expect(`<success[^>]*/>`)
+	check(t, os.Remove(file))
+	c = g.dial()
+	c.startTLS(g)
+	c.auth(testUser, testPassword)
+	if got := c.rest(); !strings.Contains(got, "password_file") || strings.Contains(got, file) {
+		t.Errorf("without the file: %s", got)
 	}
 }

@@ -1,9 +1,13 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/tls"
 	"errors"
+	"os"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -76,6 +80,16 @@ func (s *session) tryLogin(e *xmppstream.Element) error {
 		return err
 	}
 	defer cred.Wipe()
+	if s.decision.PasswordFile != "" {
+		ok, err := passwordFits(s.decision.PasswordFile, cred.Password)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return s.refuseLogin(proto, saslauth.Failure{Condition: saslauth.NotAuthorized,
+				Text: "That is not the password in the gateway's file for this domain (password_file)."})
+		}
+	}
 	// The account's address is normalised here once (RFC 7622), so that two
 	// spellings of it do not get two circuits.
 	account, err := jid.New(cred.Username, s.name, "")
@@ -88,7 +102,7 @@ func (s *session) tryLogin(e *xmppstream.Element) error {
 	s.info.setState(stateLogin)
 	var ours *saslauth.Error
 	if errors.As(err, &failure) || errors.As(err, &ours) {
-		s.log.Info("upstream login failed", "error", err)
+		s.log().Info("upstream login failed", "error", err)
 		s.gw.cfg.Observer.UpstreamFailed("login")
 		return s.refuseLogin(proto, saslauth.ClientFailure(err))
 	} else if err != nil {
@@ -96,6 +110,29 @@ func (s *session) tryLogin(e *xmppstream.Element) error {
 	}
 	return s.admit(proto, account)
 }
+
+// passwordFits compares a local client's password with the first line of a file.
+// It stands in for the server's check where the gateway logs in by certificate:
+// without it, every program on the machine could use the account.
+func passwordFits(file string, given []byte) (bool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false, &localFile{"password_file", err}
+	}
+	defer clear(text)
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	want := sha256.Sum256(bytes.TrimSuffix(line, []byte("\r")))
+	got := sha256.Sum256(given)
+	return len(line) > 0 && subtle.ConstantTimeCompare(want[:], got[:]) == 1, nil
+}
+
+// localFile is a file of the configuration that cannot be used.
+type localFile struct {
+	key string
+	err error
+}
+
+func (e *localFile) Error() string { return e.key + " cannot be read: " + e.err.Error() }
 
 // refuseLogin answers a failure after a short pause.
 func (s *session) refuseLogin(proto saslauth.Protocol, f saslauth.Failure) error {
@@ -175,7 +212,7 @@ func (s *session) saslRules(up *upstream) saslauth.Rules {
 	switch {
 	case up.tls != nil:
 		r.Channel = saslauth.ChannelTLS
-	case onionProves(s.decision, up.endpoint):
+	case s.decision.OnionProves(up.endpoint):
 		r.Channel = saslauth.ChannelOnion
 	}
 	if s.gw.cfg.Pins != nil {
@@ -190,7 +227,7 @@ func (s *session) remember(out saslauth.Outcome) {
 		return
 	}
 	if err := s.gw.cfg.Pins.SetRatchet(s.domain); err != nil {
-		s.log.Warn("cannot remember that this domain binds logins to TLS", "error", err)
+		s.log().Warn("cannot remember that this domain binds logins to TLS", "error", err)
 	}
 }
 

@@ -25,7 +25,6 @@ type session struct {
 	live *Live
 	kind ListenerKind
 	id   string
-	log  *slog.Logger
 	ctx  context.Context
 	stop context.CancelFunc
 	refs atomic.Int32
@@ -85,7 +84,6 @@ func (l *leg) Next() (*xmppstream.Element, error) { return l.r.Next() }
 
 func newSession(g *Gateway, live *Live, conn net.Conn, kind ListenerKind) *session {
 	s := &session{gw: g, live: live, kind: kind, id: randomID(), socket: conn}
-	s.log = g.cfg.Log.With("session", s.id)
 	s.ctx, s.stop = context.WithCancel(g.ctx)
 	s.client.wire = &wire{Conn: conn}
 	s.client.conn = s.client.wire
@@ -268,14 +266,18 @@ func (s *session) cut() {
 	}
 }
 
+// log is the gateway's log with the session's id. It is made when there is
+// something to say: an idle session need not hold it.
+func (s *session) log() *slog.Logger { return s.gw.cfg.Log.With("session", s.id) }
+
 // note writes why the session ended to the log: a class, never a name.
 func (s *session) note(e ending, cause error) {
 	attrs := []any{"reason", e.class, "condition", e.condition, "route", s.decision.Route.String()}
 	switch {
 	case e.quiet:
-		s.log.Debug("session ended", attrs...)
+		s.log().Debug("session ended", attrs...)
 	default:
-		s.log.Warn("session ended", append(attrs, "error", cause)...)
+		s.log().Warn("session ended", append(attrs, "error", cause)...)
 	}
 	if e.upstream {
 		s.gw.cfg.Observer.UpstreamFailed(e.class)

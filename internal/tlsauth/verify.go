@@ -61,7 +61,7 @@ func newVerifier(o Options) (*verifier, error) {
 		return nil, incomplete("how it speaks TLS")
 	case d.TLS == policy.TLSPin && len(d.Pins) == 0:
 		return nil, no(`tls = "pin" is set and no pin is`, `add pins = ["sha256/…"] to `+v.section())
-	case d.TLS == policy.TLSOnion && !v.onionProves():
+	case d.TLS == policy.TLSOnion && !v.decision.OnionProves(v.endpoint):
 		return nil, no(`tls = "onion" is set, and it was not reached over Tor at an onion address that the settings name`,
 			"set onion in "+v.section()+` or tls = "verify"`)
 	case v.strict() && o.Pins == nil:
@@ -82,27 +82,6 @@ func newVerifier(o Options) (*verifier, error) {
 
 func (v *verifier) refuse(what, why, hint string) *Error {
 	return &Error{Kind: ErrSettings, What: what, Why: why, Hint: hint}
-}
-
-// onionProves reports whether the address that was reached is itself the proof:
-// Tor leads an onion address to the holder of its key only. That holds for a
-// domain that is the address, and with tls = "onion" for an address that the
-// owner, not DNS, gave the domain.
-func (v *verifier) onionProves() bool {
-	d := v.decision
-	if !v.endpoint.Onion() || !d.Route.ViaTor() {
-		return false
-	}
-	if sameHost(v.endpoint.Host, v.domain) {
-		return true
-	}
-	bound := d.Onion != nil && sameHost(d.Onion.Host, v.endpoint.Host) ||
-		slices.ContainsFunc(d.Endpoints, func(e policy.Endpoint) bool { return sameHost(e.Host, v.endpoint.Host) })
-	return d.TLS == policy.TLSOnion && bound
-}
-
-func sameHost(a, b string) bool {
-	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
 // verify is called by crypto/tls with the server's certificates, before anything
@@ -133,7 +112,7 @@ func (v *verifier) verify(state tls.ConnectionState) error {
 	case v.decision.TLS == policy.TLSPin:
 		v.identity = "pin"
 		return nil
-	case v.onionProves():
+	case v.decision.OnionProves(v.endpoint):
 		v.identity = "onion"
 		return nil
 	case v.decision.TLS != policy.TLSVerify:
@@ -241,7 +220,7 @@ func mayName(authorities []*x509.Certificate, domain string) bool {
 // key that the owner listed, or an address that is a key, what was seen before
 // says nothing.
 func (v *verifier) strict() bool {
-	return v.decision.Pin == policy.PinTOFUStrict && len(v.decision.Pins) == 0 && !v.onionProves()
+	return v.decision.Pin == policy.PinTOFUStrict && len(v.decision.Pins) == 0 && !v.decision.OnionProves(v.endpoint)
 }
 
 // compare refuses another key than the remembered one, where it should.
@@ -274,7 +253,7 @@ func (v *verifier) remember() error {
 		return v.noPins(err)
 	case err != nil:
 		v.warnings = append(v.warnings, "the key of the server of "+v.domain+" could not be compared or remembered: "+err.Error())
-	case state == PinNew && !v.onionProves():
+	case state == PinNew && !v.decision.OnionProves(v.endpoint):
 		v.warnings = append(v.warnings, "the server of "+v.domain+" has a new key, "+v.spki+before.since()+
 			": most likely its operator replaced it; somebody in the middle with a certificate of their own would look the same")
 	}
