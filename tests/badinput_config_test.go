@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"xmpp-gw/tests/daemon"
 )
@@ -98,11 +97,4 @@ func TestTooManyClients(t *testing.T) {
 	}
 	g.empty()
 	g.wellBehaved()
-}
-
-// empty waits until no session is open.
-func (g *grounds) empty() {
-	for end := time.Now().Add(5 * time.Second); g.daemon.Report(g.t).Status.Sessions.Open > 0 && time.Now().Before(end); {
-		time.Sleep(20 * time.Millisecond)
-	}
 }
