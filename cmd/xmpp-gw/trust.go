@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -57,26 +55,16 @@ func openCA(c *cli.Context) (*localca.CA, error) {
 }
 
 func trustInstall(_ *cli.Context, u *ui, ca *localca.CA) error {
-	cert := ca.Certificate()
-	old, err := installed(cert)
+	changed, err := ca.Install(localca.System())
 	if err != nil {
-		return storeProblem("the authority cannot be looked for in the system's store", ca, err)
+		return storeProblem("the authority cannot be installed in the system's store", ca, err)
 	}
-	// Those of the same key that were made anew since, with other names in them.
-	for _, c := range old {
-		if c.Equal(cert) {
-			u.printf("the system trusts the authority already\n")
-			return nil
-		}
-		if err := truststore.Uninstall(c); err != nil {
-			return storeProblem("an earlier certificate of the authority cannot be removed", ca, err)
-		}
-	}
-	if err := truststore.Install(cert); err != nil {
-		return storeProblem("the authority cannot be installed", ca, err)
+	if !changed {
+		u.printf("the system trusts the authority already\n")
+		return nil
 	}
 	u.printf("the system trusts the authority from now on: %s\n", ca.Fingerprint())
-	if len(cert.PermittedDNSDomains) == 0 {
+	if len(ca.Certificate().PermittedDNSDomains) == 0 {
 		u.warn("the authority can speak for every domain, so its key in %s is as good as every password. "+
 			"With [default] route = \"block\" and a section for each of your domains, it is bound to these", filepath.Dir(ca.File()))
 	}
@@ -85,18 +73,13 @@ func trustInstall(_ *cli.Context, u *ui, ca *localca.CA) error {
 }
 
 func trustRemove(_ *cli.Context, u *ui, ca *localca.CA) error {
-	old, err := installed(ca.Certificate())
+	found, err := ca.Uninstall(localca.System())
 	if err != nil {
-		return storeProblem("the authority cannot be looked for in the system's store", ca, err)
+		return storeProblem("the authority cannot be removed from the system's store", ca, err)
 	}
-	if len(old) == 0 {
+	if !found {
 		u.printf("the system does not trust the authority\n")
 		return nil
-	}
-	for _, c := range old {
-		if err := truststore.Uninstall(c); err != nil {
-			return storeProblem("the authority cannot be removed", ca, err)
-		}
 	}
 	u.printf("the system does not trust the authority any more\n")
 	return nil
@@ -113,12 +96,9 @@ type trustReport struct {
 func trustShow(c *cli.Context, u *ui, ca *localca.CA) error {
 	cert := ca.Certificate()
 	r := trustReport{File: ca.File(), Fingerprint: ca.Fingerprint(), Names: append([]string{}, cert.PermittedDNSDomains...)}
-	old, err := installed(cert)
-	if err != nil {
-		return err
-	}
-	for _, c := range old {
-		r.Installed = r.Installed || c.Equal(cert)
+	var err error
+	if r.Installed, err = ca.Trusted(localca.System()); err != nil {
+		return storeProblem("the authority cannot be looked for in the system's store", ca, err)
 	}
 	if c.Bool("json") {
 		return u.json(r)
@@ -145,36 +125,12 @@ the gateway's own certificate instead: that one is made anew every few days.
 	return nil
 }
 
-// installed are the certificates of the same key in the system's store.
-func installed(cert *x509.Certificate) ([]*x509.Certificate, error) {
-	if truststore.SystemTrustFilename == "" {
-		return nil, truststore.ErrNotSupported
-	}
-	pattern := fmt.Sprintf(truststore.SystemTrustFilename, "xmpp-gw_on_*")
-	files, err := filepath.Glob(pattern)
-	if err != nil {
-		return nil, err
-	}
-	var found []*x509.Certificate
-	for _, file := range files {
-		c, err := truststore.ReadCertificate(file)
-		if err != nil {
-			continue // another program's file
-		}
-		if key, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(cert.PublicKey) {
-			found = append(found, c)
-		}
-	}
-	return found, nil
-}
-
 func storeProblem(what string, ca *localca.CA, err error) error {
 	p := &problem{
 		what: what, why: err.Error(), err: err,
 		hint: fmt.Sprintf("import %s as an authority in your client instead (`xmpp-gw trust show`)", ca.File()),
 	}
-	if failed, ok := errors.AsType[*truststore.CmdError](err); ok {
-		p.why += "\n" + strings.TrimSpace(string(failed.Out()))
+	if _, ok := errors.AsType[*truststore.CmdError](err); ok {
 		p.hint = fmt.Sprintf("the system's store is root's: run it with sudo and --state-dir %s, or import %s in your client",
 			filepath.Dir(filepath.Dir(ca.File())), ca.File())
 	}

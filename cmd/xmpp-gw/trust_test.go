@@ -1,3 +1,7 @@
+//go:build linux || freebsd
+
+// Elsewhere the system's store is no folder that a test can make.
+
 package main
 
 import (

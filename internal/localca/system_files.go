@@ -21,6 +21,21 @@ func (system) SameKey(cert *x509.Certificate) ([]*x509.Certificate, error) {
 	return sameKeyIn(fmt.Sprintf(truststore.SystemTrustFilename, strings.ReplaceAll(commonName, " ", "_")+"*"), cert)
 }
 
+// sweep takes out what an uninstallation leaves: update-ca-certificates drops the
+// certificate from the bundle, but its links in the directory, which then point
+// nowhere, only when it begins afresh.
+func sweep() error {
+	tool := truststore.SystemTrustCommand
+	if len(tool) != 1 || filepath.Base(tool[0]) != "update-ca-certificates" {
+		return nil
+	}
+	cmd := truststore.CommandWithSudo(tool[0], "--fresh")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return truststore.NewCmdError(err, cmd, out)
+	}
+	return nil
+}
+
 func sameKeyIn(pattern string, cert *x509.Certificate) ([]*x509.Certificate, error) {
 	files, err := filepath.Glob(pattern)
 	if err != nil {

@@ -5,7 +5,34 @@ package localca
 import (
 	"os"
 	"testing"
+
+	"github.com/smallstep/truststore"
 )
+
+// TestSweep: the tool that leaves dead links is told to begin afresh once the
+// certificate is out, and no other tool is told anything.
+func TestSweep(t *testing.T) {
+	file, command := truststore.SystemTrustFilename, truststore.SystemTrustCommand
+	t.Cleanup(func() { truststore.SystemTrustFilename, truststore.SystemTrustCommand = file, command })
+	ca := openIn(t, t.TempDir()+"/ca")
+	for tool, want := range map[string]string{"update-ca-certificates": "\n--fresh\n", "trust": "\n"} {
+		dir, bin := t.TempDir(), t.TempDir()
+		script := "#!/bin/sh\necho \"$1\" >>" + dir + "/calls\n"
+		for name, text := range map[string]string{tool: script, "rm": "#!/bin/sh\nexec /bin/rm \"$@\"\n"} {
+			if err := os.WriteFile(bin+"/"+name, []byte(text), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Setenv("PATH", bin) // no sudo
+		truststore.SystemTrustFilename, truststore.SystemTrustCommand = dir+"/%s.crt", []string{tool}
+		if err := System().Remove(ca.Certificate()); err != nil {
+			t.Fatal(err)
+		}
+		if calls, _ := os.ReadFile(dir + "/calls"); string(calls) != want {
+			t.Errorf("%s was called with %q, want %q", tool, calls, want)
+		}
+	}
+}
 
 // TestSameKey: only files with a certificate of our key are ours.
 func TestSameKey(t *testing.T) {

@@ -23,8 +23,14 @@ func System() Store { return system{} }
 
 type system struct{}
 
-func (system) Add(cert *x509.Certificate) error    { return explain(truststore.Install(cert)) }
-func (system) Remove(cert *x509.Certificate) error { return explain(truststore.Uninstall(cert)) }
+func (system) Add(cert *x509.Certificate) error { return explain(truststore.Install(cert)) }
+
+func (system) Remove(cert *x509.Certificate) error {
+	if err := truststore.Uninstall(cert); err != nil {
+		return explain(err)
+	}
+	return explain(sweep())
+}
 
 // explain adds what a failed command had to say.
 func explain(err error) error {
