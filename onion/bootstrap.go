@@ -35,8 +35,17 @@ func parseBootstrap(line string) (Progress, bool) {
 		Percent: percent,
 		Tag:     printable(lookup(fs, "TAG")),
 		Summary: printable(lookup(fs, "SUMMARY")),
-		Warning: printable(lookup(fs, "WARNING")),
+		Warning: warning(printable(lookup(fs, "WARNING"))),
 	}, true
+}
+
+// warning makes a sentence of the one word of Tor's that says nothing: it is the
+// end of a connection that was expected to go on.
+func warning(s string) string {
+	if s == "DONE" {
+		return "a relay, or something on the way to it, closed the connection"
+	}
+	return s
 }
 
 // parseClockSkew reads a CLOCK_SKEW line of a STATUS_GENERAL event: how far

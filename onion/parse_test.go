@@ -42,6 +42,8 @@ func TestParseBootstrap(t *testing.T) {
 	}{
 		{`NOTICE BOOTSTRAP PROGRESS=0 TAG=starting SUMMARY="Starting"`, Progress{0, "starting", "Starting", ""}, true},
 		{`NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY="Done"`, Progress{100, "done", "Done", ""}, true},
+		{`WARN BOOTSTRAP PROGRESS=14 TAG=handshake SUMMARY="Handshaking with a relay" WARNING="DONE" REASON=DONE COUNT=1 RECOMMENDATION=ignore`,
+			Progress{14, "handshake", "Handshaking with a relay", "a relay, or something on the way to it, closed the connection"}, true},
 		{`WARN BOOTSTRAP PROGRESS=5 TAG=conn SUMMARY="Connecting to a relay" WARNING="Connection refused" REASON=CONNECTREFUSED COUNT=3 RECOMMENDATION=warn HOSTID="AB" HOSTADDR="192.0.2.7:443"`,
 			Progress{5, "conn", "Connecting to a relay", "Connection refused"}, true},
 		{`NOTICE BOOTSTRAP PROGRESS=10 TAG=x SUMMARY="\033[31mred"`, Progress{10, "x", "[31mred", ""}, true},
