@@ -137,9 +137,10 @@ func (w *Writer) unlock() error {
 // next call.
 func (w *Writer) spill() {
 	w.writing.Lock()
+	t := w.take()
 	go func() {
 		defer w.writing.Unlock()
-		_ = w.write()
+		_ = w.write(t)
 	}()
 }
 
@@ -165,25 +166,39 @@ func (w *Writer) Push() error {
 func (w *Writer) Flush() error {
 	w.writing.Lock()
 	defer w.writing.Unlock()
-	return w.write()
+	return w.write(w.take())
 }
 
-// write does the work of Flush. The caller holds writing.
-func (w *Writer) write() error {
+// taken is what waited, on its way out.
+type taken struct {
+	b      []byte
+	pooled *[bufferSize]byte
+}
+
+// take empties the buffer.
+func (w *Writer) take() taken {
 	w.mu.Lock()
-	b, pooled, err := w.buf, w.pooled, w.err
+	defer w.mu.Unlock()
+	t := taken{w.buf, w.pooled}
 	w.buf, w.pooled = nil, nil
+	return t
+}
+
+// write sends t, unless a write failed before. The caller holds writing.
+func (w *Writer) write(t taken) error {
+	w.mu.Lock()
+	err := w.err
 	w.mu.Unlock()
-	if len(b) > 0 && err == nil {
-		if _, err = w.w.Write(b); err != nil {
+	if len(t.b) > 0 && err == nil {
+		if _, err = w.w.Write(t.b); err != nil {
 			w.mu.Lock()
 			w.err = err
 			w.mu.Unlock()
 		}
 	}
-	clear(b)
-	if pooled != nil {
-		buffers.Put(pooled)
+	clear(t.b)
+	if t.pooled != nil {
+		buffers.Put(t.pooled)
 	}
 	return err
 }
