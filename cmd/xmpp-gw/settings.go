@@ -111,11 +111,15 @@ func (s *settings) limits() proxy.Limits {
 func (s *settings) torOptions(p paths) (onion.Options, error) {
 	mode, err := onion.ParseMode(s.Tor.Mode)
 	o := onion.Options{
-		Mode:        mode,
-		DataDir:     filepath.Join(p.state, "tor"),
-		RuntimeDir:  p.runtime,
-		ExtraTorrc:  s.Tor.Torrc,
-		SystemSOCKS: s.Tor.SOCKS,
+		Mode:       mode,
+		DataDir:    filepath.Join(p.state, "tor"),
+		RuntimeDir: p.runtime,
+		ExtraTorrc: s.Tor.Torrc,
+	}
+	// The usual places are onion's own, which also looks who listens there: any
+	// user of the machine may take the port of a Tor that does not run.
+	if !slices.Equal(s.Tor.SOCKS, config.Default().Tor.SOCKS) {
+		o.SystemSOCKS = s.Tor.SOCKS
 	}
 	if s.Tor.Control != "" {
 		o.SystemControl = []string{s.Tor.Control}

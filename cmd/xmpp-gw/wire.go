@@ -54,6 +54,9 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 	if err != nil {
 		return nil, fmt.Errorf("open the remembered server keys: %w", err)
 	}
+	for _, err := range pins.Problems() {
+		log.Warn("a remembered server key cannot be read; its domain is refused until the line is put right", "err", err)
+	}
 	d.wiring = &wiring{paths: p, tor: d.tor.SOCKS}
 	live, err := d.wiring.change(s)
 	if err != nil {
@@ -84,6 +87,9 @@ type wiring struct {
 	paths paths
 	tor   func(context.Context) (string, error)
 	ca    atomic.Pointer[localca.CA]
+
+	// replaced: the last change made the authority's certificate anew.
+	replaced bool
 }
 
 // change makes of s what the gateway decides and dials with. Where it fails,
@@ -97,7 +103,9 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 	if err != nil {
 		return proxy.Live{}, err
 	}
-	lookup := func(d egress.Dialer) *resolve.Client { return resolve.New(servers, d, dnsRoots) }
+	// All clients are made over this one, so that they share the memory of which
+	// server answered last.
+	base := resolve.New(servers, nil, dnsRoots)
 
 	// The direct route resolves names by our own client too, over itself: the
 	// DNS servers are addresses, so this does not go in circles.
@@ -110,7 +118,7 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 			if err != nil {
 				return nil, err
 			}
-			return lookup(direct).Addrs(ctx, host)
+			return base.Over(direct).Addrs(ctx, host)
 		},
 	})
 	if err != nil {
@@ -120,19 +128,24 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 	if err != nil {
 		return proxy.Live{}, err
 	}
-	w.ca.Store(ca)
+	// The authority in use stays while its certificate does: the certificates that
+	// it made for the domains are in its memory.
+	if old := w.ca.Load(); old == nil || !old.Certificate().Equal(ca.Certificate()) {
+		w.ca.Store(ca)
+	}
+	w.replaced = ca.Changed()
 	return proxy.Live{
 		Decide:            s.Rules.Decide,
 		Egress:            set,
-		Lookup:            func(d egress.Dialer) resolve.SRVLookup { return lookup(d) },
+		Lookup:            func(d egress.Dialer) resolve.SRVLookup { return base.Over(d) },
 		Limits:            s.limits(),
 		PlaintextLoopback: s.Listen.ClientTLS == "optional",
 	}, nil
 }
 
-// warning tells that the authority's certificate is another one now.
+// warning tells that the last change made the authority's certificate another one.
 func (w *wiring) warning() string {
-	if !w.ca.Load().Changed() {
+	if !w.replaced {
 		return ""
 	}
 	return "the domains that clients may ask for have changed, and with them the authority's certificate: run `xmpp-gw trust install` again"

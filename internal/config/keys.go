@@ -41,7 +41,7 @@ var sections = []section{
 	{"tor", "Which Tor carries the tor and onion-only routes.", []key[*Config]{
 		{"mode", `"auto"`, "auto (the system's if it answers, else one of our own) | managed | system | off.",
 			func(c *Config, v value) error { return v.oneOf(&c.Tor.Mode, "auto", "managed", "system", "off") }},
-		{"socks", `["127.0.0.1:9050", "unix:/run/tor/socks"]`, "Where the system's Tor may listen for SOCKS.",
+		{"socks", `["unix:/run/tor/socks", "127.0.0.1:9050"]`, "Where the system's Tor may listen for SOCKS.",
 			func(c *Config, v value) error { return v.addresses(&c.Tor.SOCKS) }},
 		{"control", `""`, `The system's Tor's control port ("unix:/run/tor/control"), to show circuits.`,
 			func(c *Config, v value) error { return v.optionalAddress(&c.Tor.Control) }},

@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 			C2S:    []string{"127.0.0.1:5222", "[::1]:5222"},
 			C2STLS: []string{"127.0.0.1:5223", "[::1]:5223"}, ClientTLS: "required", MaxConnections: 1000,
 		},
-		Tor:    Tor{Mode: "auto", SOCKS: []string{"127.0.0.1:9050", "unix:/run/tor/socks"}},
+		Tor:    Tor{Mode: "auto", SOCKS: []string{"unix:/run/tor/socks", "127.0.0.1:9050"}},
 		DNS:    DNS{Servers: []string{"tls://9.9.9.9:853#dns.quad9.net", "tls://1.1.1.1:853#cloudflare-dns.com"}},
 		Limits: Limits{PreAuthBytes: 16384, StanzaBytes: 524288, PreAuth: time.Minute, IdlePing: 90 * time.Second},
 		SOCKS:  c.SOCKS,
