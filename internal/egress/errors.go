@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"xmpp-gw/internal/sentence"
 	"xmpp-gw/policy"
 )
 
@@ -40,23 +41,11 @@ type Error struct {
 
 // Error is one sentence: what happened, why, and what to do.
 func (e *Error) Error() string {
-	s := "route " + e.Route.String() + ": " + e.What
-	if e.Why != "" {
-		s += ": " + e.Why
-	}
-	if e.Hint != "" {
-		s += "; " + e.Hint
-	}
-	return s
+	return sentence.Of("route "+e.Route.String()+": "+e.What, e.Why, e.Hint)
 }
 
 // Unwrap gives the kind and the cause to errors.Is and errors.As.
-func (e *Error) Unwrap() []error {
-	if e.Err == nil {
-		return []error{e.Kind}
-	}
-	return []error{e.Kind, e.Err}
-}
+func (e *Error) Unwrap() []error { return sentence.Causes(e.Kind, e.Err) }
 
 // refuse is the error of a route that may not be used, before anything is sent.
 func refuse(route policy.Route, why, hint string) *Error {
@@ -68,8 +57,8 @@ func hopError(name string, err error) error {
 	return fmt.Errorf("socks.%s: %w", name, err)
 }
 
-// sentence is one row of the table of reply codes.
-type sentence struct {
+// words are one row of the table of reply codes.
+type words struct {
 	kind            error
 	what, why, hint string
 }
@@ -77,7 +66,7 @@ type sentence struct {
 // replies says what each SOCKS5 reply code means (RFC 1928 §6, and from 0xF0
 // Tor's own, torrc's ExtendedErrors). Where Tor uses a code in a narrower
 // sense than the RFC, the sentence says what Tor means by it.
-var replies = map[byte]sentence{
+var replies = map[byte]words{
 	0x01: {ErrUnreachable, "the far end cannot be connected to",
 		"nothing listens on that port, or no Tor exit could open it",
 		"check host and port; if they are right, the server is down or shuts Tor out: try again later or use its onion address"},
@@ -132,7 +121,7 @@ var replies = map[byte]sentence{
 func replyError(route policy.Route, code byte) *Error {
 	s, ok := replies[code]
 	if !ok {
-		s = sentence{ErrProxy, "the proxy failed", "it gave a reason that is not known here",
+		s = words{ErrProxy, "the proxy failed", "it gave a reason that is not known here",
 			"look into the proxy's own log"}
 	}
 	return &Error{Route: route, Code: code, Kind: s.kind,

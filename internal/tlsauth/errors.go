@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"xmpp-gw/internal/sentence"
 	"xmpp-gw/policy"
 )
 
@@ -46,24 +47,10 @@ type Error struct {
 }
 
 // Error is one sentence: what happened, why, and what to do.
-func (e *Error) Error() string {
-	s := e.What
-	if e.Why != "" {
-		s += ": " + e.Why
-	}
-	if e.Hint != "" {
-		s += "; " + e.Hint
-	}
-	return s
-}
+func (e *Error) Error() string { return sentence.Of(e.What, e.Why, e.Hint) }
 
 // Unwrap gives the kind and the cause to errors.Is and errors.As.
-func (e *Error) Unwrap() []error {
-	if e.Err == nil {
-		return []error{e.Kind}
-	}
-	return []error{e.Kind, e.Err}
-}
+func (e *Error) Unwrap() []error { return sentence.Causes(e.Kind, e.Err) }
 
 // The alerts that say more than "no" (RFC 8446 §6, RFC 7301 §3.2).
 const (
