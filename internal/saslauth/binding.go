@@ -27,14 +27,13 @@ func binding(state *tls.ConnectionState, typ string) (cb scram.ChannelBinding, o
 	var err error
 	switch typ {
 	case TLSExporter:
-		// Fails under TLS 1.2 without the extended master secret, as it must
-		// (RFC 9266).
-		cb, err = scram.NewTLSExporterBinding(state)
+		cb.Type = scram.ChannelBindingTLSExporter
+		cb.Data, err = exporter(state)
 	case TLSUnique:
 		// crypto/tls exports keys under TLS 1.2 only with the extended master
 		// secret, and without that tls-unique falls to the triple handshake
 		// attack (RFC 7627 §1).
-		if _, err = scram.NewTLSExporterBinding(state); err == nil {
+		if _, err = exporter(state); err == nil {
 			cb = scram.NewTLSUniqueBinding(state.TLSUnique)
 		}
 	case TLSServerEndPoint:
@@ -43,6 +42,15 @@ func binding(state *tls.ConnectionState, typ string) (cb scram.ChannelBinding, o
 		cb, err = scram.NewTLSServerEndpointBinding(state)
 	}
 	return cb, err == nil && cb.IsSupported()
+}
+
+// exporter is the data of tls-exporter (RFC 9266 §2). It fails under TLS 1.2
+// without the extended master secret, as it must (§4 there).
+//
+// The context is empty, and not left out, which under TLS 1.2 is another value
+// (RFC 5705 §4); the scram library leaves it out.
+func exporter(state *tls.ConnectionState) ([]byte, error) {
+	return state.ExportKeyingMaterial("EXPORTER-Channel-Binding", []byte{}, 32)
 }
 
 // bindingFor chooses the best type of the server's list that state can give.

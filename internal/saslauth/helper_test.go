@@ -85,8 +85,8 @@ func unb64(t testing.TB, s string) string {
 	return string(b)
 }
 
-// handshake returns both ends' state of one real TLS connection.
-func handshake(t testing.TB, version uint16) (client, server *tls.ConnectionState) {
+// newCertificate makes a certificate for example.org, its own issuer.
+func newCertificate(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -100,12 +100,22 @@ func handshake(t testing.TB, version uint16) (client, server *tls.ConnectionStat
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, _ := x509.ParseCertificate(der)
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// handshake returns both ends' state of one real TLS connection.
+func handshake(t testing.TB, version uint16) (client, server *tls.ConnectionState) {
+	t.Helper()
+	cert := newCertificate(t)
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
 	srv := tls.Server(b, &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		Certificates: []tls.Certificate{cert},
 		MinVersion:   version, MaxVersion: version,
 	})
 	done := make(chan error, 1)
@@ -115,7 +125,7 @@ func handshake(t testing.TB, version uint16) (client, server *tls.ConnectionStat
 		_, _ = io.Copy(io.Discard, b) // the client's last flight, if any
 	}()
 	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
+	roots.AddCert(cert.Leaf)
 	cli := tls.Client(a, &tls.Config{RootCAs: roots, ServerName: "example.org", MinVersion: version, MaxVersion: version})
 	if err := cli.Handshake(); err != nil {
 		t.Fatal(err)
@@ -124,7 +134,7 @@ func handshake(t testing.TB, version uint16) (client, server *tls.ConnectionStat
 		t.Fatal(err)
 	}
 	c, s := cli.ConnectionState(), srv.ConnectionState()
-	s.PeerCertificates = []*x509.Certificate{leaf} // so that it can hash its own
+	s.PeerCertificates = []*x509.Certificate{cert.Leaf} // so that it can hash its own
 	return &c, &s
 }
 
