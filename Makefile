@@ -2,7 +2,6 @@
 
 GO       ?= go
 FUZZTIME ?= 60s
-BENCH    ?= .
 
 # Where git may not read the repository (another user's clone, say), go build
 # cannot note the commit and would fail.
@@ -44,7 +43,6 @@ demo: build ## offline: a private Tor network, a server behind an onion address,
 	$(GO) run ./tests/demo -gateway bin/xmpp-gw
 
 bench: build ## figures: BENCH name value unit
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	$(GO) run ./tests/bench -gateway bin/xmpp-gw
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each

@@ -37,6 +37,7 @@ func main() {
 		check(b.load(*profile))
 		return
 	}
+	check(engine(*rounds))
 	check(b.throughput(*rounds))
 	check(b.latency(*rounds))
 	check(b.idle(*sessions))
