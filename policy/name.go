@@ -22,8 +22,9 @@ var errDomain = errors.New("it is no valid domain name (RFC 5891)")
 // NormalizeDomain brings a JID's domain to the form in which it is compared,
 // looked up and matched against certificates: A-labels (RFC 5891) in lower case
 // without the final dot; an IP literal stays one, without the brackets that a JID
-// has around IPv6 (RFC 7622 §3.2.1) and never with a zone. It changes nothing
-// about its own results.
+// has around IPv6 (RFC 7622 §3.2.1) and never with a zone, and an IPv4 address that
+// is written as IPv6 (RFC 4291 §2.5.5.2) is that IPv4 address, as a rule for one of
+// them must hold for both. It changes nothing about its own results.
 func NormalizeDomain(domain string) (string, error) {
 	if len(domain) > 1023 { // RFC 7622 §3.2
 		return "", errors.New("it has more than 1023 bytes (RFC 7622 §3.2)")
@@ -38,7 +39,7 @@ func NormalizeDomain(domain string) (string, error) {
 		if ip.Zone() != "" {
 			return "", errors.New("an address with a zone means something on one machine only")
 		}
-		return ip.String(), nil
+		return ip.Unmap().String(), nil
 	}
 	// Bytes that are no UTF-8 would be taken for U+FFFD.
 	ascii, err := lookup.ToASCII(strings.TrimSuffix(domain, "."))
@@ -53,7 +54,7 @@ func NormalizeDomain(domain string) (string, error) {
 		if err != nil {
 			return "", errDomain
 		}
-		return ip.String(), nil
+		return ip.Unmap().String(), nil
 	}
 	return ascii, nil
 }

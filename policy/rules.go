@@ -117,9 +117,15 @@ func (e *Refusal) Error() string {
 	return s + "."
 }
 
-// Decide says what may be done for t. A refusal is a [*Refusal]; the decision
-// that comes with it still says why, for explain.
+// Decide says what may be done for t, whose domain may be in any spelling; the
+// decision has it as [NormalizeDomain] writes it, because no other spelling finds
+// its section. A refusal is a [*Refusal]; the decision that comes with it still
+// says why, for explain.
 func (r Rules) Decide(t Target) (Decision, error) {
+	name, bad := NormalizeDomain(t.Domain)
+	if bad == nil {
+		t.Domain = name
+	}
 	rule := r.ruleFor(t.Domain)
 	d := Decision{
 		Target:       t,
@@ -143,6 +149,9 @@ func (r Rules) Decide(t Target) (Decision, error) {
 	if rule.Onion.IsSet() {
 		onion := rule.Onion.V
 		d.Onion = &onion
+	}
+	if bad != nil && t.Domain != "" {
+		return d, &Refusal{Domain: "the target", Why: bad.Error()}
 	}
 	return d, d.judge(rule)
 }
@@ -173,6 +182,13 @@ func (d Decision) judge(rule Rule) error {
 		if err := CheckOnion(d.Target.Domain); err != nil {
 			return no("", err.Error(), "Check the address in the client")
 		}
+		elsewhere := func(e Endpoint) bool { return onionService(e.Host) != onionService(d.Target.Domain) }
+		switch {
+		case slices.ContainsFunc(d.Endpoints, elsewhere):
+			return no(rule.Endpoints.Source, "it is an onion address, and its endpoints are others", "Leave endpoints out, or name that onion address only")
+		case d.Onion != nil && elsewhere(*d.Onion):
+			return no(rule.Onion.Source, "it is an onion address, and onion names another", "Leave onion out")
+		}
 	}
 	switch {
 	case d.Route.Kind == RouteOnionOnly && !bound && (!onionDomain || len(d.Endpoints) > 0):
@@ -187,6 +203,13 @@ func (d Decision) judge(rule Rule) error {
 		return no(rule.ClientCert.Source, "any program on this machine could log in with its client_cert", "Add password_file to the domain's section")
 	}
 	return nil
+}
+
+// onionService is host without the labels before the onion address, which Tor
+// ignores.
+func onionService(host string) string {
+	labels := strings.Split(host, ".")
+	return strings.Join(labels[max(0, len(labels)-2):], ".")
 }
 
 func (e Endpoint) notOnion() bool { return !e.Onion() }

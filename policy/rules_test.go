@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"slices"
 	"strings"
@@ -80,27 +81,33 @@ func TestDecide(t *testing.T) {
 		"onion domain over socks":      {onion, at(func(r *Rule) { r.Route = route(t, "socks:x") }), "only Tor"},
 		"onion domain elsewhere, onion-only": {onion, at(func(r *Rule) {
 			r.Route, r.Endpoints = route(t, "onion-only"), set([]Endpoint{clear1})
-		}), "none is known"},
-		"mistyped onion":               {"b" + onion[1:], complete(), "checksum"},
-		"old onion":                    {"expyuzz4wqqyqhjn.onion", complete(), "version 2"},
-		"the onion domain itself":      {"onion", complete(), "characters"},
-		"onion-only, nothing known":    {"a.example", at(func(r *Rule) { r.Route = route(t, "onion-only") }), "none is known"},
-		"onion-only, bound":            {"a.example", at(func(r *Rule) { r.Route, r.Onion = route(t, "onion-only"), bound }), ""},
-		"onion-only, onion endpoints":  {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "onion-only"), set([]Endpoint{bound.V}) }), ""},
-		"onion-only, mixed endpoints":  {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "onion-only"), set([]Endpoint{bound.V, clear1}) }), "none is known"},
-		"direct to a bound onion":      {"a.example", at(func(r *Rule) { r.Route, r.Onion = route(t, "direct"), bound }), "only Tor"},
-		"direct to an onion endpoint":  {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "direct"), set([]Endpoint{clear1, bound.V}) }), "only Tor"},
-		"socks to an onion endpoint":   {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "socks:x"), set([]Endpoint{bound.V}) }), "only Tor"},
-		"tls onion without one":        {"a.example", at(func(r *Rule) { r.TLS = set(TLSOnion) }), "onion address must prove it"},
-		"tls onion with one":           {"a.example", at(func(r *Rule) { r.TLS, r.Onion = set(TLSOnion), bound }), ""},
-		"tls onion, onion endpoints":   {"a.example", at(func(r *Rule) { r.TLS, r.Endpoints = set(TLSOnion), set([]Endpoint{bound.V}) }), ""},
-		"tls onion, mixed endpoints":   {"a.example", at(func(r *Rule) { r.TLS, r.Endpoints = set(TLSOnion), set([]Endpoint{bound.V, clear1}) }), "onion address must prove it"},
-		"tls onion for an onion":       {onion, at(func(r *Rule) { r.TLS = set(TLSOnion) }), ""},
-		"pin without pins":             {"a.example", at(func(r *Rule) { r.TLS = set(TLSPin) }), "no pin is set"},
-		"pin with pins":                {"a.example", at(func(r *Rule) { r.TLS, r.Pins = set(TLSPin), set([]string{"sha256/x"}) }), ""},
-		"external without certificate": {"a.example", at(func(r *Rule) { r.AuthMin = set(AuthExternal) }), "none is set"},
-		"external, but relayed":        {"a.example", at(func(r *Rule) { r.AuthMin, r.SASL = set(AuthExternal), set(Relay) }), ""},
-		"certificate without password": {"a.example", at(func(r *Rule) { r.ClientCert = set("c.pem") }), "any program on this machine"},
+		}), "its endpoints are others"},
+		"onion domain by another onion": {onion, at(func(r *Rule) {
+			r.Endpoints = set([]Endpoint{bound.V, {STARTTLS, otherOnion(), 5222}})
+		}), "its endpoints are others"},
+		"onion domain bound to another onion":        {onion, at(func(r *Rule) { r.Onion = set(Endpoint{STARTTLS, otherOnion(), 5222}) }), "onion names another"},
+		"onion domain by its own endpoint":           {onion, at(func(r *Rule) { r.Endpoints = set([]Endpoint{{DirectTLS, onion, 5270}}) }), ""},
+		"a name under an onion, by the onion itself": {"chat." + onion, at(func(r *Rule) { r.Endpoints = set([]Endpoint{bound.V}) }), ""},
+		"mistyped onion":                             {"b" + onion[1:], complete(), "checksum"},
+		"old onion":                                  {"expyuzz4wqqyqhjn.onion", complete(), "version 2"},
+		"the onion domain itself":                    {"onion", complete(), "characters"},
+		"onion-only, nothing known":                  {"a.example", at(func(r *Rule) { r.Route = route(t, "onion-only") }), "none is known"},
+		"onion-only, bound":                          {"a.example", at(func(r *Rule) { r.Route, r.Onion = route(t, "onion-only"), bound }), ""},
+		"onion-only, onion endpoints":                {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "onion-only"), set([]Endpoint{bound.V}) }), ""},
+		"onion-only, mixed endpoints":                {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "onion-only"), set([]Endpoint{bound.V, clear1}) }), "none is known"},
+		"direct to a bound onion":                    {"a.example", at(func(r *Rule) { r.Route, r.Onion = route(t, "direct"), bound }), "only Tor"},
+		"direct to an onion endpoint":                {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "direct"), set([]Endpoint{clear1, bound.V}) }), "only Tor"},
+		"socks to an onion endpoint":                 {"a.example", at(func(r *Rule) { r.Route, r.Endpoints = route(t, "socks:x"), set([]Endpoint{bound.V}) }), "only Tor"},
+		"tls onion without one":                      {"a.example", at(func(r *Rule) { r.TLS = set(TLSOnion) }), "onion address must prove it"},
+		"tls onion with one":                         {"a.example", at(func(r *Rule) { r.TLS, r.Onion = set(TLSOnion), bound }), ""},
+		"tls onion, onion endpoints":                 {"a.example", at(func(r *Rule) { r.TLS, r.Endpoints = set(TLSOnion), set([]Endpoint{bound.V}) }), ""},
+		"tls onion, mixed endpoints":                 {"a.example", at(func(r *Rule) { r.TLS, r.Endpoints = set(TLSOnion), set([]Endpoint{bound.V, clear1}) }), "onion address must prove it"},
+		"tls onion for an onion":                     {onion, at(func(r *Rule) { r.TLS = set(TLSOnion) }), ""},
+		"pin without pins":                           {"a.example", at(func(r *Rule) { r.TLS = set(TLSPin) }), "no pin is set"},
+		"pin with pins":                              {"a.example", at(func(r *Rule) { r.TLS, r.Pins = set(TLSPin), set([]string{"sha256/x"}) }), ""},
+		"external without certificate":               {"a.example", at(func(r *Rule) { r.AuthMin = set(AuthExternal) }), "none is set"},
+		"external, but relayed":                      {"a.example", at(func(r *Rule) { r.AuthMin, r.SASL = set(AuthExternal), set(Relay) }), ""},
+		"certificate without password":               {"a.example", at(func(r *Rule) { r.ClientCert = set("c.pem") }), "any program on this machine"},
 		"certificate and password": {"a.example", at(func(r *Rule) {
 			r.AuthMin, r.ClientCert, r.PasswordFile = set(AuthExternal), set("c.pem"), set("p")
 		}), ""},
@@ -119,6 +126,39 @@ func TestDecide(t *testing.T) {
 		r, ok := errors.AsType[*Refusal](err)
 		if !ok || r.Domain != c.domain || r.Hint == "" || !strings.Contains(r.Why, c.want) || !strings.Contains(err.Error(), c.domain) {
 			t.Errorf("%s: %#v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func otherOnion() string {
+	seed := make([]byte, ed25519.SeedSize)
+	seed[0] = 1
+	return onionOf(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey), 3)
+}
+
+// No spelling of a domain gets past its section, and what is no domain is refused.
+func TestDecideSpelling(t *testing.T) {
+	rules := Rules{Default: complete(), Domains: map[string]Rule{
+		"example.org":           {Route: route(t, "block")},
+		"xn--bcher-kva.example": {Route: route(t, "block")},
+		"127.0.0.1":             {Route: route(t, "block")},
+	}}
+	for _, domain := range []string{
+		"example.org", "EXAMPLE.org", "example.org.", "ｅxample.org", "Im.Example.ORG", "Bücher.example",
+		"127.0.0.1", "[127.0.0.1]", "::ffff:127.0.0.1", "[::ffff:7f00:1]",
+	} {
+		d, err := rules.Decide(Target{Domain: domain, Local: "a"})
+		if err == nil || !strings.Contains(err.Error(), "policy blocks it") {
+			t.Errorf("%q: %v", domain, err)
+		}
+		if want, _ := NormalizeDomain(domain); d.Target.Domain != want || d.Target.Local != "a" {
+			t.Errorf("%q: the decision is for %+v", domain, d.Target)
+		}
+	}
+	for _, domain := range []string{"exa mple.org", "example.org\x00", "a/b", "example.org:5222"} {
+		_, err := rules.Decide(Target{Domain: domain})
+		if r, ok := errors.AsType[*Refusal](err); !ok || strings.Contains(r.Error(), domain) {
+			t.Errorf("%q: %v", domain, err)
 		}
 	}
 }

@@ -25,7 +25,11 @@ func (l *loader) check() {
 	for name, written := range l.domains {
 		l.checkDomain(name, written)
 	}
-	if mode := l.c.Rules.Default.TLS.V; mode == policy.TLSPin || mode == policy.TLSOnion {
+	base := l.c.Rules.Default
+	l.checkRelay(policy.Decision{SASL: base.SASL.V, AuthMin: base.AuthMin.V, Binding: base.Binding.V}, true, func(key, what, advice string) {
+		l.mistake(l.keys[join("default", key)], hinted(key+": "+what, advice))
+	})
+	if mode := base.TLS.V; mode == policy.TLSPin || mode == policy.TLSOnion {
 		l.mistake(l.keys[join("default", "tls")], hinted(fmt.Sprintf("tls: %q cannot hold for every domain", mode), `set it in a [domain."NAME"] section`))
 	}
 }
@@ -83,6 +87,17 @@ func (l *loader) checkDomain(name, written string) {
 	if own.Onion.IsSet() && own.Endpoints.IsSet() {
 		say("endpoints", "they would never be used, as the onion address is used alone", "keep one of the two")
 	}
+	if policy.IsOnion(name) {
+		elsewhere := func(e policy.Endpoint) bool { return e.Host != name && !strings.HasSuffix(name, "."+e.Host) }
+		advice := "leave it out: the domain is the address to go to"
+		if slices.ContainsFunc(own.Endpoints.V, elsewhere) {
+			say("endpoints", "[domain."+dotted([]string{name})+"] is an onion address, and they must be that onion address", advice)
+		}
+		if own.Onion.IsSet() && elsewhere(own.Onion.V) {
+			say("onion", "[domain."+dotted([]string{name})+"] is an onion address, and this is another one", advice)
+		}
+	}
+	l.checkRelay(d, own.SASL.IsSet() || own.AuthMin.IsSet() || own.Binding.IsSet(), say)
 	if d.Route.Kind == policy.RouteDirect || d.Route.Kind == policy.RouteSOCKS {
 		toOnion := slices.ContainsFunc(own.Endpoints.V, policy.Endpoint.Onion)
 		at := "route"
@@ -112,6 +127,22 @@ func (l *loader) checkDomain(name, written string) {
 	}
 	if own.AuthMin.V == policy.AuthExternal && !own.ClientCert.IsSet() && d.SASL == policy.Originate {
 		say("auth_min", `"external" needs a certificate to log in with`, "add client_cert and password_file")
+	}
+}
+
+// checkRelay finds a login that is relayed and must be bound to TLS: the gateway
+// ends the client's TLS, so what the client could bind to is not the server's.
+// here is whether the section at hand has a part in it; say tells a key's mistake.
+func (l *loader) checkRelay(d policy.Decision, here bool, say func(key, what, advice string)) {
+	if !here || d.SASL != policy.Relay {
+		return
+	}
+	const why, advice = `the gateway ends the client's TLS, so with sasl = "relay" no login can be bound to it`, `use sasl = "originate"`
+	if d.AuthMin == policy.AuthSCRAMPlus {
+		say("auth_min", `"scram-plus" can never hold: `+why, advice)
+	}
+	if d.Binding == policy.BindingRequire {
+		say("binding", `"require" can never hold: `+why, advice)
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 
 const someOnion = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaam2dqd.onion"
 
+// otherOnion is the address of the key of 32 times 0x01.
+const otherOnion = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
+
 // Each text has the mistakes that are listed, and no others.
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct {
@@ -114,6 +117,11 @@ func TestMistakes(t *testing.T) {
 		{"[domain.'a.b']\npassword_file='c'", []string{"2: password_file: it goes with client_cert"}},
 		{"[domain.'a.b']\nsasl='relay'\nclient_cert='c'\npassword_file='p'", []string{`3: client_cert: it is for sasl = "originate"`}},
 		{"[domain.'a.b']\nauth_min='external'", []string{`2: auth_min: "external" needs a certificate`}},
+		{"[domain.'" + someOnion + "']\nendpoints=['tls://" + someOnion + "', 'tls://a.b']", []string{"2: endpoints: [domain.\"" + someOnion + "\"] is an onion address, and they must be that onion address"}},
+		{"[domain.'" + someOnion + "']\nonion='" + otherOnion + "'", []string{"2: onion: | is an onion address, and this is another one"}},
+		{"[default]\nsasl='relay'\nauth_min='scram-plus'", []string{`3: auth_min: "scram-plus" can never hold | use sasl = "originate"`}},
+		{"[default]\nbinding='require'\n[domain.'a.b']\nsasl='relay'", []string{`2: binding: "require" can never hold`}},
+		{"[domain.'a.b']\nsasl='relay'\nauth_min='scram-plus'\nbinding='require'", []string{"3: auth_min:", "4: binding:"}},
 	} {
 		_, err := Parse("gw.toml", []byte(c.text))
 		mistakes, _ := errors.AsType[Errors](err)
@@ -157,6 +165,10 @@ func TestNoMistakes(t *testing.T) {
 		"[default]\nroute='socks:x'\n[socks.x]\nurl='socks5h://localhost:1/'",
 		"[listen]\nc2s=['127.0.0.1:0']\nc2s_tls=['127.0.0.1:0']\nmetrics='127.0.0.1:0'",
 		"[listen]\nclient_tls='optional'",
+		"[domain.'" + someOnion + "']\nendpoints=['tls://" + someOnion + ":5270']",
+		"[default]\nsasl='relay'\n[domain.'a.b']\nroute='block'",
+		"[domain.'a.b']\nsasl='passthrough'\nbinding='require'",
+		"[default]\nbinding='require'\n[domain.'a.b']\nsasl='relay'\nbinding='prefer'",
 	} {
 		if _, err := Parse("gw.toml", []byte(text)); err != nil {
 			t.Errorf("%q: %v", text, err)
