@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,7 +18,7 @@ func TestMistakes(t *testing.T) {
 		text string
 		want []string // LINE: WHAT and HINT, in parts
 	}{
-		// What is no TOML ends the reading.
+		// Lines that are no TOML do not hide the others.
 		{"[listen\n", []string{"1: not TOML"}},
 		{"\n\nc2s", []string{"3: not TOML"}},
 		{"[tor]\nmode = 'off\n", []string{"2: not TOML"}},
@@ -27,6 +28,26 @@ func TestMistakes(t *testing.T) {
 		{"[tor]\rmode = 'off'", []string{"1: not TOML"}},
 		{"[tor]\nmode = \"off\" torrc = \"x\"", []string{"2: not TOML"}},
 		{"x = 1\n[tor]\nmode = \n", []string{"1: x: it stands in no section", "3: not TOML"}},
+		{"[default]\nroute = tor\nrout = 1\n[tor]\nmode = 'on'", []string{"2: not TOML | strings need quotes", "3: rout: there is no such key", `5: mode: "on" is none`}},
+		{"[listen]\nc2s = [127.0.0.1:5222]\nx = 1", []string{"2: not TOML | strings need quotes", "3: x: there is no such key"}},
+		{"[default]\nroute = tor\n[tor]\nmode = off\n[dns]\nx = 1", []string{"2: not TOML", "4: not TOML", "6: x: there is no such key"}},
+		{"[default]\n[tor\nmode = 'off'\n[dns]\nx = 1", []string{"2: not TOML", "5: x: there is no such key"}},
+		{"x = 1\n[listen]\nc2s = [\n[tor]\ny = 1\n", []string{"1: x: it stands in no section", "4: not TOML | what follows was not looked at"}},
+		{strings.Repeat("a b\n", 50), append(slices.Repeat([]string{"not TOML"}, maxSyntax-1), "20: not TOML | what follows was not looked at")},
+
+		// What settings mean together is not asked while some of them cannot be read.
+		{"[domain.'a.b']\ntls = 'pin'\npins = [sha256/x]", []string{"3: not TOML | strings need quotes"}},
+
+		// Nothing from the file reaches the terminal raw, and no password at all.
+		{"[tor]\n\"a\\u001b[31m\" = 1\n'\u202e' = 1", []string{`2: "a\x1b[31m": there is no such key`, `3: "\u202e": there is no such key`}},
+		{"[domain.'a.b'.\"c\\u001bd\"]", []string{`1: | c\x1bd"]`}},
+		{"[socks.a]\nurl = socks5://u:pppp@127.0.0.1:1\n'socks5://u:pppp@h' = 1", []string{"2: not TOML | strings need quotes", `3: "[secret]@h": there is no such key`}},
+		{"[socks.'socks5://u:pppp@h']", []string{`1: [socks."[secret]@h"] has no url`}},
+		{"[default]\nroute = 'socks5://u:pp pp@pppp@h:1'", []string{`2: route: unknown route "[secret]@h:1"`}},
+		{"[default]\nroute = 'socks:u:pppp@h:1'", []string{`2: route: there is no SOCKS hop "[secret]@h:1" | add [socks."[secret]@h:1"]`}},
+		{"[listen]\nc2s = ['socks5://u:pppp@127.0.0.1:1']", []string{`2: c2s: | [secret]`}},
+		{"[dns]\nservers = ['tls://u:pppp@9.9.9.9']", []string{`2: servers: | [secret]`}},
+		{"[domain.'a.b']\nendpoints = ['tls://u:pppp@a.b']", []string{`2: endpoints: | [secret]`}},
 
 		// Sections and keys that are not there, or there twice.
 		{"[tor]\n[dns]\n[tor]\n", []string{"3: [tor] is there twice, first in line 1"}},
@@ -139,8 +160,8 @@ func TestMistakes(t *testing.T) {
 		if len(mistakes) < len(c.want) {
 			t.Errorf("%q: %v, want %q", c.text, err, c.want)
 		}
-		if err != nil && strings.Contains(err.Error(), "pppp") {
-			t.Errorf("%q: a password is in the error", c.text)
+		if err != nil && strings.ContainsAny(strings.ReplaceAll(err.Error(), "pppp", "\x1b"), "\x1b\u202e") {
+			t.Errorf("%q: a password or a control character is in the error", c.text)
 		}
 	}
 }

@@ -55,8 +55,12 @@ func Parse(file string, text []byte) (*Config, error) {
 	// Some editors begin a file with a byte order mark; TOML has no use for it.
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	l.defaults()
-	l.read(text)
-	l.check()
+	rest, headless := l.syntax(text)
+	complete := len(l.mistakes) == 0
+	l.read(rest, headless)
+	if complete { // else what is missing may stand in a line that cannot be read
+		l.check()
+	}
 	l.strict(text)
 	if len(l.mistakes) > 0 {
 		slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.What, b.What)) })
@@ -66,9 +70,9 @@ func Parse(file string, text []byte) (*Config, error) {
 }
 
 func (l *loader) mistake(line int, err error) {
-	m := Mistake{File: l.file, Line: line, What: err.Error()}
+	m := Mistake{File: l.file, Line: line, What: presentable(err.Error())}
 	if h, ok := errors.AsType[hint](err); ok {
-		m.Hint = h.advice
+		m.Hint = presentable(h.advice)
 	}
 	l.mistakes = append(l.mistakes, m)
 }
@@ -90,34 +94,32 @@ func (l *loader) defaults() {
 	}
 }
 
-// read goes over the file's expressions.
-func (l *loader) read(text []byte) {
+// read goes over the file's expressions. headless are the lines at which a section
+// was to begin.
+func (l *loader) read(text []byte, headless []int) {
 	var p unstable.Parser
 	p.Reset(text)
 	lines := lineCounter{text: text, line: 1}
 	var table []string
 	known := true
+	opened := 0 // the line of table
 	for p.NextExpression() {
 		e := p.Expression()
 		path, line := keyPath(e), lines.at(int(keyStart(e)))
+		if e.Kind == unstable.KeyValue && slices.ContainsFunc(headless, func(n int) bool { return opened < n && n < line }) {
+			continue // of a section whose head was reported
+		}
 		switch e.Kind {
 		case unstable.Table:
-			table, known = path, l.table(path, line)
+			table, known, opened = path, l.table(path, line), line
 		case unstable.ArrayTable:
-			known = false
+			known, opened = false, line
 			l.mistake(line, hinted(fmt.Sprintf("[[%s]] is a list of tables, and there are none here", dotted(path)), "write ["+dotted(path)+"]"))
 		case unstable.KeyValue:
 			if known { // the keys of a section that was reported are not looked at
 				l.value(slices.Concat(table, path), line, e.Value(), &lines)
 			}
 		}
-	}
-	if err := p.Error(); err != nil {
-		line := 1
-		if at, ok := errors.AsType[*unstable.ParserError](err); ok {
-			line = p.Shape(p.Range(at.Highlight)).Start.Line
-		}
-		l.mistake(line, hint{fmt.Errorf("not TOML: %w", err), "what follows was not looked at"})
 	}
 }
 
