@@ -471,6 +471,7 @@ func TestToASCII(t *testing.T) {
 		"example.org": "example.org", "EXAMPLE.org.": "example.org", "bücher.example": "xn--bcher-kva.example",
 		"BÜCHER.example": "xn--bcher-kva.example", "faß.example": "xn--fa-hia.example", "ｅｘａｍｐｌｅ.org": "example.org",
 		"192.0.2.1": "192.0.2.1", "[2001:DB8::1]": "2001:db8::1", "2001:db8::1": "2001:db8::1", "ab--cd.example": "ab--cd.example",
+		"::ffff:192.0.2.1": "192.0.2.1", "fe80::1%eth0": "", "127.1": "", // as policy has it
 		"": "", ".": "", "a..b": "", "a b": "", "-a.example": "", "xn--.example": "", "[192.0.2.1": "", "a_b@c": "", "exa\x00mple": "",
 		strings.Repeat("a", 64) + ".org": "", strings.Repeat("a.", 127) + "org": "",
 	} {
