@@ -250,7 +250,10 @@ func scramServer(user, password string) (*scram.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored := client.GetStoredCredentials(scram.KeyFactors{Salt: "salt of the lab", Iters: 4096})
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt of the lab", Iters: 4096})
+	if err != nil {
+		return nil, err
+	}
 	return scram.SHA256.NewServer(func(name string) (scram.StoredCredentials, error) {
 		if name != user {
 			return scram.StoredCredentials{}, errors.New("no such account")
