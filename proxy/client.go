@@ -114,10 +114,11 @@ func (s *session) clientHeader() error {
 
 // decide asks policy about the client's domain.
 func (s *session) decide() error {
-	s.name = policy.DisplayDomain(s.domain)
 	d, err := s.live.Decide(policy.Target{Domain: s.domain})
 	d.Why = nil // is for explain; a session that lasts for days need not hold it
-	s.decision = d
+	s.mu.Lock()
+	s.name, s.decision = policy.DisplayDomain(s.domain), d
+	s.mu.Unlock()
 	s.info.set(func(n *SessionInfo) {
 		n.Domain = s.domain
 		n.Route = d.Route.String()
@@ -208,11 +209,15 @@ func (s *session) nothingBehindSTARTTLS() error {
 }
 
 // proceed tells the client to start TLS and waits until it does. The line end of
-// a client that sends one may come as late as now.
+// a client that sends one may come as late as now. Nothing more is said in the
+// clear: the client would take it for TLS.
 func (s *session) proceed() error {
 	if err := s.client.Send([]byte("<proceed xmlns='" + xmppstream.NSTLS + "'/>")); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.client.w = nil
+	s.mu.Unlock()
 	const patience = 4
 	for range patience {
 		kind, err := sniff(s.client.wire)
@@ -248,7 +253,7 @@ func (s *session) directTLS() error {
 	conf, err := s.gw.cfg.Certificates.ServerConfig(domain)
 	if err != nil {
 		s.sendAlert(alertUnrecognizedName) // a domain outside the CA's constraints
-		return cmp.Or(refusal, err)
+		return cmp.Or[error](refusal, &certificateRefused{err})
 	}
 	if refusal == nil {
 		return s.insideTLS(conf)

@@ -37,12 +37,16 @@ func (u *upstream) release() {
 	}
 }
 
+// grant gives the server negotiateTime for what it has to do next.
+func (u *upstream) grant() { _ = u.wire.SetDeadline(time.Now().Add(negotiateTime)) }
+
 const (
 	maxRedirects = 2
 	maxEndpoints = 16
-	// negotiateTime bounds the server's part of the negotiation after the
-	// connection stands; circuits to onion services need several round trips of
-	// a second and more.
+	// negotiateTime bounds each part of the server's in the negotiation, once the
+	// connection stands: up to the end of our login, and each answer that a client
+	// waits for in the middle of its own. Circuits to onion services need several
+	// round trips of a second and more.
 	negotiateTime = 60 * time.Second
 )
 
@@ -129,11 +133,12 @@ func (s *session) try(ctx context.Context, e policy.Endpoint, dialer egress.Dial
 	up := &upstream{endpoint: e}
 	up.wire = &wire{Conn: conn}
 	up.conn = up.wire
-	_ = conn.SetDeadline(time.Now().Add(negotiateTime))
+	up.grant()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if err := begin(ctx, up); err != nil {
 		up.close()
+		up.release()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -303,7 +308,7 @@ func (u *upstream) streamError(e *xmppstream.Element) error {
 		return err
 	}
 	if see := n.Child(xmppstream.NSStreamErr, "see-other-host"); see != nil {
-		return &redirect{to: strings.TrimSpace(see.Text), secure: u.tls != nil || u.endpoint.Onion()}
+		return &redirect{to: strings.TrimSpace(see.Text), secure: u.tls != nil}
 	}
 	condition, text := xmppstream.UndefinedCondition, ""
 	for _, c := range n.Children {
@@ -326,11 +331,12 @@ type redirect struct {
 
 func (r *redirect) Error() string { return "the server sent us to another host" }
 
-// endpoint judges a redirect: it must come inside verified TLS, policy must
-// allow it, and it must stay within the domain. The certificate there is judged
-// for the account's domain as everywhere, and the route stays the same.
+// endpoint judges a redirect: it must come inside verified TLS (or from an onion
+// address that proves itself), policy must allow it, and it must stay within the
+// domain. The certificate there is judged for the account's domain as everywhere,
+// and the route stays the same.
 func (r *redirect) endpoint(d policy.Decision, from policy.Endpoint) (policy.Endpoint, error) {
-	if !r.secure {
+	if !r.secure && !d.OnionProves(from) {
 		return policy.Endpoint{}, &Refused{class: "redirect", Text: "The server sent us to another host before encryption, where anybody could have said so."}
 	}
 	if d.Redirect != policy.RedirectSameDomain {

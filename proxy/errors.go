@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -96,6 +97,7 @@ func endingFor(cause error, resumable bool) ending {
 		lost    *upstreamLost
 		refused *Refused
 		server  *serverError
+		moved   *redirect
 		blocked *policy.Refusal
 		route   *egress.Error
 		cert    *tlsauth.Error
@@ -138,6 +140,8 @@ func endingFor(cause error, resumable bool) ending {
 		return ending{class: "client-tls", toClient: leaving}
 	case errors.As(cause, &refused):
 		return upstream(refused.class, xmppstream.PolicyViolation, refused.Text)
+	case errors.As(cause, &moved): // too late to follow: it came after the features
+		return upstream("redirect", xmppstream.PolicyViolation, "The server sent us to another host in the middle of the login, where the gateway does not follow.")
 	case errors.As(cause, &lost):
 		e := upstream(lost.describe())
 		if resumable && e.class != "garbage" {
@@ -203,5 +207,6 @@ func isRefusal(err error) bool {
 // over it.
 func isNetError(err error) bool {
 	var op net.Error
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &op)
+	var record tls.RecordHeaderError
+	return errors.As(err, &record) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &op)
 }

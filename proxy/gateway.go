@@ -4,7 +4,9 @@
 //
 // A session passes through these rooms, in this order:
 //
-//	gateway.go      accept, count, set the deadline
+//	gateway.go      accept and count; shut down
+//	session.go      what a session holds, its deadlines, its end
+//	sniff.go        what the first bytes are: XML, TLS, HTTP
 //	client.go       the client's stream header, its TLS, its features
 //	login.go        originate: the client's PLAIN in, the strongest SASL out
 //	relaymode.go    relay: the client's own SASL handed through
@@ -12,7 +14,15 @@
 //	register.go     an account made from within the client (XEP-0077)
 //	connect.go      the upstream leg up to verified TLS and its features
 //	splice.go       stanzas both ways, keepalives, the closing handshake
+//	pinger.go       is the server still there?
 //	errors.go       what went wrong, as the stream error the client is shown
+//
+// Below and beside them:
+//
+//	wire.go         the socket under a leg: when to flush, when to hold no buffer
+//	socket_*.go     waiting for a socket without reading from it
+//	info.go         what status shows
+//	tidy.go         memory given back after a burst
 package proxy
 
 import (
@@ -70,7 +80,7 @@ type Limits struct {
 	Connections int               // at the same time; 0: no bound
 	PreAuth     xmppstream.Limits // of one element before authentication
 	Session     xmppstream.Limits // of one stanza after it
-	Negotiation time.Duration     // from accept to the authenticated stream, upstream waits not counted
+	Negotiation time.Duration     // for what the client has to say until it is logged in; anew after each wait for upstream
 	IdlePing    time.Duration     // silence from upstream after which it is pinged
 	PingTimeout time.Duration     // silence after that ping which ends the session
 	Drain       time.Duration     // inactivity allowed while the second half closes
@@ -226,10 +236,9 @@ func (g *Gateway) Serve(l net.Listener, kind ListenerKind) error {
 }
 
 // accept counts the connection before anything is read from it, so that a flood
-// costs neither goroutines nor buffers.
+// costs no more than the refusals.
 func (g *Gateway) accept(conn net.Conn, kind ListenerKind) {
 	live := g.live.Load()
-	s := newSession(g, live, conn, kind)
 	g.mu.Lock()
 	full := live.Limits.Connections > 0 && len(g.sessions) >= live.Limits.Connections
 	if g.draining || full {
@@ -237,6 +246,7 @@ func (g *Gateway) accept(conn net.Conn, kind ListenerKind) {
 		go refuse(conn, kind, full)
 		return
 	}
+	s := newSession(g, live, conn, kind)
 	g.sessions[s] = struct{}{}
 	g.wg.Add(1)
 	g.mu.Unlock()

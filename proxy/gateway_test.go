@@ -115,7 +115,7 @@ func newGround(t *testing.T, script func(*ground, *lab.ScriptConn), change func(
 		d.Endpoints = []policy.Endpoint{{Transport: policy.STARTTLS, Host: "127.0.0.1", Port: uint16(g.server.Port())}}
 	}
 	limits := DefaultLimits()
-	limits.Drain = 2 * time.Second
+	limits.Drain = 500 * time.Millisecond
 	conf := Config{
 		Egress:       set,
 		Isolate:      new(egress.Isolator).For,

@@ -77,7 +77,7 @@ func (s *session) tryLogin(e *xmppstream.Element) error {
 	if errors.As(err, &failure) {
 		return s.refuseLogin(proto, *failure)
 	} else if err != nil {
-		return err
+		return fromClientLogin(err)
 	}
 	defer cred.Wipe()
 	if s.decision.PasswordFile != "" {
@@ -109,6 +109,18 @@ func (s *session) tryLogin(e *xmppstream.Element) error {
 		return err
 	}
 	return s.admit(proto, account)
+}
+
+// fromClientLogin tells a client's own faults in its login from the server's.
+func fromClientLogin(err error) error {
+	var sasl *saslauth.Error
+	switch {
+	case errors.Is(err, saslauth.ErrClosed):
+		return errClientGone
+	case errors.As(err, &sasl):
+		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: sasl.Text}
+	}
+	return err
 }
 
 // passwordFits compares a local client's password with the first line of a file.

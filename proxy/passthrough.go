@@ -44,6 +44,7 @@ func (s *session) passSTARTTLS() error {
 	if err := s.waitUpstream(func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, up.close)
 		defer stop()
+		up.grant()
 		return fromServer(up.startTLS())
 	}); err != nil {
 		return err
@@ -98,8 +99,10 @@ func (s *session) connectPlain(ctx context.Context, transport policy.Transport) 
 // on.
 func (s *session) pipe(client, server net.Conn) error {
 	s.relay.raw.Store(true)
-	_ = s.socket.SetDeadline(time.Time{})
-	_ = server.SetDeadline(time.Time{})
+	s.unlessEnded(func() {
+		_ = s.socket.SetDeadline(time.Time{})
+		_ = server.SetDeadline(time.Time{})
+	})
 	s.info.setState(stateOnline)
 	s.retain(2)
 	go s.copyHalf(server, client, &s.info.upBytes)

@@ -21,7 +21,9 @@ type pinger struct {
 	bound  bool   // a resource is bound: the server answers an IQ
 	sm     string // the XEP-0198 namespace in use; its <r/> asks without a stanza
 	pinged time.Time
-	id     string // of the ping that is under way
+	id     string // of this session's pings
+	held   bool   // stream management is being negotiated
+	done   bool   // stop was called
 
 	idleSince atomic.Int64 // Unix nanoseconds at which the wait for the server began; 0: not waiting
 }
@@ -38,6 +40,7 @@ func (p *pinger) start(s *session) {
 func (p *pinger) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.done = true
 	if p.timer != nil {
 		p.timer.Stop()
 	}
@@ -55,6 +58,10 @@ func (p *pinger) tick(s *session) {
 	since := p.idleSince.Load()
 	now := time.Now()
 	p.mu.Lock()
+	if p.done {
+		p.mu.Unlock()
+		return
+	}
 	again := limits.IdlePing
 	var ping []byte
 	switch silent := now.Sub(time.Unix(0, since)); {
@@ -83,31 +90,31 @@ func (p *pinger) tick(s *session) {
 // next is the question to ask: an acknowledgement request where stream
 // management runs, because that is no stanza and leaves both parties' counts
 // right (XEP-0198 §4), else an XMPP ping to the account's own server
-// (XEP-0199 §4.2). Before a resource is bound there is nothing to ask.
+// (XEP-0199 §4.2). Before a resource is bound there is nothing to ask, nor while
+// stream management begins: the server would count a stanza that the client does
+// not know of.
 func (p *pinger) next() []byte {
 	if p.sm != "" {
 		return []byte("<r xmlns='" + p.sm + "'/>")
 	}
-	if !p.bound {
+	if !p.bound || p.held {
 		return nil
 	}
-	p.id = "gw-" + randomID()
+	if p.id == "" {
+		p.id = "gw-" + randomID()
+	}
 	return []byte("<iq type='get' id='" + p.id + "'><ping xmlns='urn:xmpp:ping'/></iq>")
 }
 
-// answered reports whether e answers the ping that is under way; such an
-// answer is not the client's.
+// answered reports whether e answers one of the pings, be it late; such an answer
+// is not the client's.
 func (p *pinger) answered(e *xmppstream.Element) bool {
 	if string(e.Name) != "iq" || len(e.ID) < 3 || string(e.ID[:3]) != "gw-" {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.id == "" || string(e.ID) != p.id {
-		return false
-	}
-	p.id = ""
-	return true
+	return string(e.ID) == p.id
 }
 
 // sees learns from a passing element that a resource is bound (RFC 6120 §7.6).
@@ -123,6 +130,20 @@ func (p *pinger) sees(e *xmppstream.Element) {
 // useSM switches to acknowledgement requests.
 func (p *pinger) useSM(space string) {
 	p.mu.Lock()
-	p.sm = space
+	p.sm, p.held = space, false
+	p.mu.Unlock()
+}
+
+// hold stops the pings from a client's <enable/> or <resume/> to the answer.
+func (p *pinger) hold() {
+	p.mu.Lock()
+	p.held = true
+	p.mu.Unlock()
+}
+
+// goOn is for an answer that changed nothing.
+func (p *pinger) goOn() {
+	p.mu.Lock()
+	p.held = false
 	p.mu.Unlock()
 }

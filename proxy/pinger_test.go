@@ -93,3 +93,48 @@ func TestSlowClientIsNoDeadServer(t *testing.T) {
 		t.Error("a ping is held against a server that is not being read from")
 	}
 }
+
+// A tick that comes late must not bring the timer of a session back that is gone.
+func TestPingerStops(t *testing.T) {
+	var p pinger
+	s := &session{live: &Live{Limits: Limits{IdlePing: time.Hour, PingTimeout: time.Hour}}}
+	p.start(s)
+	p.stop()
+	p.tick(s)
+	if p.timer.Stop() {
+		t.Error("the timer runs on")
+	}
+}
+
+func TestPingerHoldsForStreamManagement(t *testing.T) {
+	p := pinger{bound: true}
+	p.hold()
+	if q := p.next(); q != nil {
+		t.Errorf("between <enable/> and <enabled/> it sends %s, which only the server counts", q)
+	}
+	p.goOn()
+	if q := p.next(); !strings.Contains(string(q), "urn:xmpp:ping") {
+		t.Errorf("after <failed/> it sends %q", q)
+	}
+	p.hold()
+	p.useSM(xmppstream.NSSM)
+	if q := p.next(); !strings.HasPrefix(string(q), "<r ") {
+		t.Errorf("after <enabled/> it sends %q", q)
+	}
+}
+
+// The answer to an earlier ping is not the client's either.
+func TestLateAnswer(t *testing.T) {
+	p := pinger{bound: true}
+	p.next()
+	e := &xmppstream.Element{Name: []byte("iq"), ID: []byte(p.id)}
+	p.next()
+	for range 2 {
+		if !p.answered(e) {
+			t.Error("an answer goes to the client")
+		}
+	}
+	if p.answered(&xmppstream.Element{Name: []byte("iq"), ID: []byte("gw-other")}) {
+		t.Error("another's answer is taken")
+	}
+}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"time"
 
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/policy"
@@ -53,13 +54,20 @@ func (g *registration) handle(s *session, e *xmppstream.Element) error {
 		}
 		stop := context.AfterFunc(ctx, g.up.close)
 		defer stop()
+		g.up.grant()
 		return g.pass(s, request, id)
 	})
 	if errors.Is(err, errNotOffered) {
 		return s.answerError(e, "cancel", "service-unavailable", "The server does not make accounts from within a client. Look at its web page.")
 	}
+	if err == nil {
+		s.grant(formTime)
+	}
 	return err
 }
+
+// formTime is what a person gets to fill in the server's form.
+const formTime = 5 * time.Minute
 
 var errNotOffered = errors.New("the server does not offer registration")
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"slices"
 
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/xmppstream"
@@ -57,6 +58,8 @@ func (s *session) showOffer(extra string) error {
 		switch f.Space {
 		case xmppstream.NSTLS, nsCompressFtr:
 			continue
+		case xmppstream.NSSASL2:
+			f = withoutInline(f)
 		case xmppstream.NSRegFeat:
 			if s.decision.Registration != policy.RegistrationAllow {
 				continue
@@ -65,6 +68,22 @@ func (s *session) showOffer(extra string) error {
 		b = f.Append(b)
 	}
 	return s.client.Send(append(b, "</stream:features>"...))
+}
+
+// withoutInline is the SASL2 feature f without what can be asked for along with
+// the login (XEP-0388 §2.2 <inline/>): stream management inside a success would
+// pass the gateway by, and its location with it (never 6).
+func withoutInline(f *xmppstream.Node) *xmppstream.Node {
+	plain := *f
+	plain.Children = slices.DeleteFunc(slices.Clone(f.Children), func(c *xmppstream.Node) bool { return c.Name == "inline" })
+	return &plain
+}
+
+// asksInline reports whether a login asks for what withoutInline hides.
+func asksInline(n *xmppstream.Node) bool {
+	return slices.ContainsFunc(n.Children, func(c *xmppstream.Node) bool {
+		return c.Space == xmppstream.NSBind2 || isSM([]byte(c.Space))
+	})
 }
 
 // relayStep hands one element of the client to the server and the answer back.
@@ -87,7 +106,8 @@ func (s *session) relayStep(e *xmppstream.Element, starttls bool) (done bool, er
 	default:
 		return false, &xmppstream.Error{Condition: xmppstream.NotAuthorized, Text: "Log in first (SASL)."}
 	}
-	sasl1 := string(e.Space) == xmppstream.NSSASL
+	space := string(e.Space)
+	sasl1 := space == xmppstream.NSSASL
 	if err := s.up.w.Element(e); err != nil {
 		return false, &upstreamLost{err: err, negotiating: true}
 	}
@@ -98,7 +118,10 @@ func (s *session) relayStep(e *xmppstream.Element, starttls bool) (done bool, er
 	if err != nil {
 		return false, err
 	}
-	success := answer.Is(xmppstream.NSSASL, "success") || answer.Is(xmppstream.NSSASL2, "success")
+	if string(answer.Space) != space { // least of all a success that nobody asked for (never 5)
+		return false, &Refused{class: "protocol", Text: "The server sent something else where its answer to the login belongs."}
+	}
+	success := isLogin(answer) && string(answer.Name) == "success"
 	if success && sasl1 {
 		s.restartClient()
 	}
@@ -122,6 +145,7 @@ func (s *session) upstreamAnswer() (answer *xmppstream.Element, err error) {
 	err = s.waitUpstream(func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, s.up.close)
 		defer stop()
+		s.up.grant()
 		answer, err = s.up.next()
 		if err != nil {
 			return fromServer(err)
@@ -145,6 +169,10 @@ func (s *session) judgeMechanism(e *xmppstream.Element) (refused bool, err error
 	if n.Name != "auth" && n.Name != "authenticate" {
 		return false, nil // a step of an exchange that was allowed to begin
 	}
+	if asksInline(n) {
+		return true, s.client.Send(proto.Failure(saslauth.Failure{Condition: saslauth.MalformedRequest,
+			Text: "The gateway does not hand through what is asked for along with a login (inline features)."}))
+	}
 	mechanism := n.Attr("mechanism")
 	if err := saslauth.AllowedInRelay(mechanism, s.saslRules(s.up)); err != nil {
 		f := saslauth.ClientFailure(err)
@@ -162,6 +190,7 @@ func (s *session) restartBoth() error {
 	err := s.waitUpstream(func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, s.up.close)
 		defer stop()
+		s.up.grant()
 		s.up.r.Restart()
 		if err := s.up.openStream(s.name, "", s.lang); err != nil {
 			return fromServer(err)
@@ -193,7 +222,7 @@ func (s *session) featuresAfterSASL2() error {
 		return &Refused{class: "protocol", Text: "The server sent something else where its stream features belong."}
 	}
 	if s.up.features, err = e.Node(); err != nil {
-		return err
+		return fromServer(err)
 	}
 	return s.showFeatures()
 }

@@ -32,7 +32,8 @@ type session struct {
 	socket net.Conn // as accepted
 	info   info
 
-	// mu guards what end needs while another goroutine negotiates.
+	// mu guards what end needs while another goroutine negotiates: the legs, and
+	// name, decision and opened below. Only that goroutine writes them.
 	mu     sync.Mutex
 	client leg
 	up     *upstream
@@ -115,9 +116,22 @@ func (s *session) run() {
 	s.splice()
 }
 
-// deadline gives the client what is left of the negotiation budget.
-func (s *session) deadline() {
-	_ = s.socket.SetDeadline(time.Now().Add(s.live.Limits.Negotiation))
+// deadline gives the client the negotiation budget, at the start and anew after
+// each wait for the far side.
+func (s *session) deadline() { s.grant(s.live.Limits.Negotiation) }
+
+// grant gives the client d for what it has to do next.
+func (s *session) grant(d time.Duration) {
+	s.unlessEnded(func() { _ = s.socket.SetDeadline(time.Now().Add(d)) })
+}
+
+// unlessEnded runs f, unless end has begun: the deadlines are end's then.
+func (s *session) unlessEnded(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() == nil {
+		f()
+	}
 }
 
 // waitUpstream runs f, which waits for the far side. Meanwhile the client's
@@ -125,7 +139,7 @@ func (s *session) deadline() {
 func (s *session) waitUpstream(f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	_ = s.socket.SetDeadline(time.Time{})
+	s.unlessEnded(func() { _ = s.socket.SetDeadline(time.Time{}) })
 	stop := watchHangup(s.socket, cancel)
 	err := f(ctx)
 	stop()
@@ -160,6 +174,7 @@ func (s *session) setUpstream(up *upstream) error {
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
 		up.close()
+		up.release()
 		return s.ctx.Err()
 	}
 	s.up = up
@@ -173,7 +188,7 @@ func (s *session) release() {
 	if s.refs.Add(-1) > 0 {
 		return
 	}
-	s.relay.stopPinger()
+	s.relay.pinger.stop()
 	s.stop()
 	s.mu.Lock()
 	if s.client.r != nil {
@@ -198,35 +213,34 @@ func (s *session) release() {
 func (s *session) end(cause error) {
 	s.ending.Do(func() {
 		e := endingFor(cause, s.relay.resumable.Load())
-		s.note(e, cause)
 		s.stop()
 		s.mu.Lock()
-		client, up, opened := s.client, s.up, s.opened
+		client, up, opened, name, route := s.client, s.up, s.opened, s.name, s.decision.Route
 		s.mu.Unlock()
+		s.note(e, route, cause)
 
 		if s.relay.raw.Load() {
 			s.cut() // the streams are the peers' own; nothing can be said in them
 			return
 		}
-		limit := time.Now().Add(s.live.Limits.Drain)
 		if up != nil {
-			_ = up.conn.SetWriteDeadline(limit)
+			_ = up.conn.SetWriteDeadline(time.Now().Add(s.live.Limits.Drain))
 			if e.toServer == closing {
 				_ = up.w.Close()
 			}
 			up.close()
 		}
-		_ = client.conn.SetWriteDeadline(limit)
+		_ = client.conn.SetWriteDeadline(time.Now().Add(s.live.Limits.Drain))
 		switch {
 		case e.toClient == cutting:
 			_ = s.socket.Close()
 			return
-		case client.w == nil: // not a byte of XMPP yet
+		case client.w == nil: // not a byte of XMPP yet, or TLS is about to begin
 		case e.toClient == closing:
 			_ = client.w.Close()
 		case e.toClient == telling:
 			if !opened {
-				_ = client.w.Header(xmppstream.Header{From: s.name, ID: s.id})
+				_ = client.w.Header(xmppstream.Header{From: name, ID: s.id})
 			}
 			_ = client.w.Error(e.condition, e.text)
 		}
@@ -245,7 +259,7 @@ func (s *session) linger(conn net.Conn) {
 	if h, ok := s.socket.(interface{ CloseWrite() error }); ok {
 		_ = h.CloseWrite()
 	}
-	_ = s.socket.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = s.socket.SetReadDeadline(time.Now().Add(min(lingerTime, s.live.Limits.Drain)))
 	_, _ = io.CopyN(io.Discard, s.socket, lingerBytes)
 	_ = s.socket.Close()
 }
@@ -262,7 +276,7 @@ func (s *session) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.up != nil {
-		s.up.close()
+		_ = s.up.wire.Close() // without TLS's last word, which could wait for a blocked peer
 	}
 }
 
@@ -271,8 +285,8 @@ func (s *session) cut() {
 func (s *session) log() *slog.Logger { return s.gw.cfg.Log.With("session", s.id) }
 
 // note writes why the session ended to the log: a class, never a name.
-func (s *session) note(e ending, cause error) {
-	attrs := []any{"reason", e.class, "condition", e.condition, "route", s.decision.Route.String()}
+func (s *session) note(e ending, route policy.Route, cause error) {
+	attrs := []any{"reason", e.class, "condition", e.condition, "route", route.String()}
 	switch {
 	case e.quiet:
 		s.log().Debug("session ended", attrs...)

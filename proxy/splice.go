@@ -24,13 +24,16 @@ type relay struct {
 	drain  atomic.Bool // one half has closed: the other may stay quiet only for Limits.Drain
 }
 
-func (r *relay) stopPinger() { r.pinger.stop() }
-
 // splice starts the two directions. Each is one goroutine that reads from its
 // side and writes to the other: a peer that does not read holds up its own
 // direction and no other.
 func (s *session) splice() {
-	s.socket.SetDeadline(time.Time{})
+	// Both legs were negotiated against the clock; from here on silence is the
+	// pinger's business.
+	s.unlessEnded(func() {
+		_ = s.socket.SetDeadline(time.Time{})
+		_ = s.up.wire.SetDeadline(time.Time{})
+	})
 	s.client.r.SetLimits(s.live.Limits.Session)
 	s.up.r.SetLimits(upstreamLimits(s.live.Limits.Session))
 	s.up.features, s.up.offer = nil, saslauth.Offer{} // of no more use
@@ -145,6 +148,9 @@ func (s *session) forwardUp() error {
 					Text:      "The stream is negotiated already: TLS, SASL and compression are closed.",
 				}
 			}
+			if isSM(e.Space) && (string(e.Name) == "enable" || string(e.Name) == "resume") {
+				s.relay.pinger.hold()
+			}
 			s.info.upStanzas.Add(1)
 			err = w.Element(e)
 		}
@@ -213,7 +219,12 @@ func (s *session) streamError(e *xmppstream.Element) error {
 // the server would like to be resumed (XEP-0198 §3: location), and keeps in
 // mind that a session can be resumed.
 func (s *session) streamManagement(e *xmppstream.Element) error {
-	if !e.Is(string(e.Space), "enabled") && !e.Is(string(e.Space), "resumed") {
+	switch string(e.Name) {
+	case "enabled", "resumed":
+	case "failed":
+		s.relay.pinger.goOn()
+		return s.client.w.Element(e)
+	default:
 		return s.client.w.Element(e)
 	}
 	n, err := e.Node()

@@ -117,8 +117,10 @@ func (w *wire) fill() error {
 		}
 	}
 	into := w.tiny[:]
-	if w.more {
+	if w.more && w.pooled == nil {
 		w.pooled = wireBuffers.Get().(*[wireSize]byte)
+	}
+	if w.pooled != nil {
 		into = w.pooled[:]
 	}
 	kept := copy(into, w.data)
