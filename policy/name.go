@@ -43,7 +43,7 @@ func NormalizeDomain(domain string) (string, error) {
 	}
 	// Bytes that are no UTF-8 would be taken for U+FFFD.
 	ascii, err := lookup.ToASCII(strings.TrimSuffix(domain, "."))
-	if err != nil || strings.ContainsRune(domain, utf8.RuneError) || !isHostname(ascii) {
+	if err != nil || strings.ContainsRune(domain, utf8.RuneError) || !IsHostname(ascii) {
 		return "", errDomain
 	}
 	// A name that ends in a number is an address to some programs ("127.1",
@@ -73,11 +73,11 @@ func DisplayDomain(domain string) string {
 	return unicode
 }
 
-// isHostname reports whether s is a name of letters, digits and hyphens (not at
-// the ends of a label) within the lengths of RFC 1035 §2.3.4. DNS itself would carry any
-// byte, but such a name is no host and has no business in a log or a SOCKS
-// request.
-func isHostname(s string) bool {
+// IsHostname reports whether s is a name of letters, digits and hyphens (not at
+// the ends of a label) within the lengths of RFC 1035 §2.3.4. DNS itself would
+// carry any byte, but such a name is no host and has no business in a log or a
+// SOCKS request.
+func IsHostname(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
 	}
