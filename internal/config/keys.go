@@ -57,7 +57,7 @@ var sections = []section{
 	{"limits", "What a client may cost.", []key[*Config]{
 		{"preauth_bytes", "16384", "Most bytes of one element before the login.",
 			func(c *Config, v value) error { return v.number(&c.Limits.PreAuthBytes, 4096, 1<<20) }},
-		{"stanza_bytes", "524288", "Most bytes of one stanza.",
+		{"stanza_bytes", "524288", "Most bytes of one stanza of a client; the server may send 16 times as much.",
 			func(c *Config, v value) error { return v.number(&c.Limits.StanzaBytes, 10_000, 64<<20) }},
 		{"preauth_seconds", "60", "Most seconds up to the login, waiting for the server not counted.",
 			func(c *Config, v value) error { return v.seconds(&c.Limits.PreAuth, 1, 600) }},
