@@ -375,6 +375,7 @@ func TestDirectTLSAndSASL2(t *testing.T) {
 }
 
 func TestWrongPassword(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, good, nil)
 	c := g.dial()
 	c.startTLS(g)
@@ -391,6 +392,7 @@ func TestWrongPassword(t *testing.T) {
 }
 
 func TestSecondLoginAfterWrongPassword(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, good, nil)
 	c := g.dial()
 	c.startTLS(g)
@@ -403,6 +405,7 @@ func TestSecondLoginAfterWrongPassword(t *testing.T) {
 }
 
 func TestShutdownTellsClients(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, good, nil)
 	c := g.dial()
 	c.login(g)
@@ -454,6 +457,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 // With a client certificate the server never sees the client's password, so the
 // gateway must check it.
 func TestPasswordFile(t *testing.T) {
+	t.Parallel()
 	file := t.TempDir() + "/password"
 	check(t, os.WriteFile(file, []byte(testPassword+"\nnot this line\n"), 0o600))
 	g := newGround(t, good, func(d *policy.Decision, _ *Config) { d.PasswordFile = file })

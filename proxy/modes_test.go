@@ -28,6 +28,7 @@ func relayMode(d *policy.Decision, _ *Config) { d.SASL, d.AuthMin = policy.Relay
 // In relay mode the client's own login reaches the server as it is, mechanisms
 // below the floor do not, and the list is shown as the server wrote it.
 func TestRelayMode(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, func(g *ground, c *lab.ScriptConn) {
 		c.STARTTLS(testDomain, g.cert)
 		c.Open(testDomain, lab.FeatureSASL("SCRAM-SHA-256", "PLAIN")+sasl2Offer)
@@ -98,6 +99,7 @@ func TestRelayUnaskedSuccess(t *testing.T) {
 
 // In passthrough the client's TLS ends at the server, whose certificate it sees.
 func TestPassthrough(t *testing.T) {
+	t.Parallel()
 	far := func(g *ground, c *client) {
 		g.t.Helper()
 		inner := tls.Client(c.Conn, &tls.Config{RootCAs: g.gw.cfg.Roots, ServerName: testDomain})
@@ -167,6 +169,7 @@ const (
 )
 
 func TestRegistration(t *testing.T) {
+	t.Parallel()
 	register := func(feature, second string) func(*ground, *lab.ScriptConn) {
 		return func(g *ground, c *lab.ScriptConn) {
 			c.STARTTLS(testDomain, g.cert)

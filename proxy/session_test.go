@@ -80,6 +80,7 @@ func TestNoDeadlineOnceOnline(t *testing.T) {
 // A server that reads nothing must not use up the time in which the client is
 // told of the end.
 func TestEndWithBlockedServer(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	g := newGround(t, func(g *ground, c *lab.ScriptConn) {
 		c.Good(testDomain, g.cert, testUser, testPassword)
@@ -112,6 +113,7 @@ func TestEndWithBlockedServer(t *testing.T) {
 // Shutdown while sessions negotiate: it must not wait for clients that do not
 // hang up, even where a deadline is set by the negotiation at the same time.
 func TestShutdownDuringNegotiation(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, func(_ *ground, c *lab.ScriptConn) { c.Hang() }, nil)
 	c := g.dial()
 	c.startTLS(g)
@@ -188,6 +190,7 @@ func (c *countingContext) children() int {
 
 // Between <proceed/> and TLS nothing is said in the clear.
 func TestSilentAfterProceed(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, good, func(_ *policy.Decision, c *Config) { c.Limits.Negotiation = 300 * time.Millisecond })
 	c := g.dial()
 	c.open()
@@ -200,6 +203,7 @@ func TestSilentAfterProceed(t *testing.T) {
 
 // A client that leaves in the middle of its own login is no fault of the server.
 func TestClientLeavesDuringLogin(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, good, nil)
 	c := g.dial()
 	c.startTLS(g)

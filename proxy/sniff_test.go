@@ -88,6 +88,7 @@ func TestClientHelloGarbage(t *testing.T) {
 }
 
 func TestWatchHangup(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 // What clients send behind <starttls/>: a line end does no harm, in front of or
 // behind <proceed/>, and all else ends the stream.
 func TestBehindSTARTTLS(t *testing.T) {
+	t.Parallel()
 	const starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 	for _, tt := range []struct {
 		name, behind, later string
