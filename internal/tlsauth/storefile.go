@@ -46,7 +46,7 @@ func parsePins(data []byte) *pinTable {
 	if data == nil {
 		data = []byte(pinHeader)
 	}
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some editors put it there
+	data = bytes.TrimLeft(data, "\ufeff") // some editors put a byte order mark there, and some one more
 	for i, raw := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
 		l := parsePinLine(strings.TrimRight(raw, "\r"), i+1)
 		if l.seen.Domain == "" {
