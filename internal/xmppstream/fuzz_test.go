@@ -48,13 +48,14 @@ func FuzzHeader(f *testing.F) {
 		f.Add([]byte(h.text))
 	}
 	f.Fuzz(func(t *testing.T, header []byte) {
-		r := NewReader(bytes.NewReader(header), PreAuthLimits())
+		rd := bytes.NewReader(header)
+		r := NewReader(rd, PreAuthLimits())
 		defer r.Release()
 		h, err := r.ReadHeader()
 		if err != nil {
 			return
 		}
-		doc, _ := accepted(header[:len(header)-r.Buffered()], PreAuthLimits())
+		doc, _ := accepted(header[:len(header)-rd.Len()-r.Buffered()], PreAuthLimits())
 		root, err := goTree(doc)
 		if err != nil {
 			t.Fatalf("accepted, but encoding/xml says %v\n%q", err, doc)
