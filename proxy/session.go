@@ -67,14 +67,17 @@ func (l *leg) Send(raw []byte) error {
 	return l.w.Flush()
 }
 
-// await waits for the peer's next bytes on the socket, unless something is left
-// to read above it. Reading would wait as well, but from deep within TLS, and the
-// stack for that is most of what an idle session costs.
-func (l *leg) await() error {
-	if !l.r.Idle() || len(l.wire.data) > 0 {
-		return nil
+// follow is Next for a stream that may be idle for hours: it waits for the peer's
+// next bytes on the socket, unless something is left to read above it. Reading
+// would wait as well, but from deep within TLS, and the stack for that is most of
+// what an idle session costs.
+func (l *leg) follow() (*xmppstream.Element, error) {
+	if l.r.Idle() && len(l.wire.data) == 0 {
+		if err := l.wire.wait(); err != nil {
+			return nil, err
+		}
 	}
-	return l.wire.wait()
+	return l.r.Next()
 }
 
 // waiting reports whether bytes were read that nobody has looked at.

@@ -127,12 +127,9 @@ func (s *session) blame(err error, from *leg) error {
 
 // forwardUp moves the client's stanzas to the server.
 func (s *session) forwardUp() error {
-	r, w := s.client.r, s.up.w
+	w := s.up.w
 	for {
-		if err := s.client.await(); err != nil {
-			return err
-		}
-		e, err := r.Next()
+		e, err := s.client.follow()
 		if err != nil {
 			return err
 		}
@@ -164,12 +161,9 @@ func (s *session) forwardUp() error {
 // forwardDown moves the server's stanzas to the client, but for what must not
 // pass: the gateway's own pings' answers and words of another place to go.
 func (s *session) forwardDown() error {
-	r, w := s.up.r, s.client.w
+	w := s.client.w
 	for {
-		if err := s.up.await(); err != nil {
-			return err
-		}
-		e, err := r.Next()
+		e, err := s.up.follow()
 		if err != nil {
 			return err
 		}
