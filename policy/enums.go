@@ -44,6 +44,7 @@ var (
 	pinModes      = names{"off", "tofu-warn", "tofu-strict"}
 	redirects     = names{"deny", "same-domain"}
 	registrations = names{"deny", "allow"}
+	upgrades      = names{"off", "sticky"}
 )
 
 // The String methods give the configuration's spelling, the UnmarshalText
@@ -61,6 +62,8 @@ func (v Binding) String() string                 { return bindings.string(uint8(
 func (v *Binding) UnmarshalText(b []byte) error  { return unmarshal(v, bindings, b) }
 func (v PinMode) String() string                 { return pinModes.string(uint8(v)) }
 func (v *PinMode) UnmarshalText(b []byte) error  { return unmarshal(v, pinModes, b) }
+func (v Upgrade) String() string                 { return upgrades.string(uint8(v)) }
+func (v *Upgrade) UnmarshalText(b []byte) error  { return unmarshal(v, upgrades, b) }
 func (v Redirect) String() string                { return redirects.string(uint8(v)) }
 func (v *Redirect) UnmarshalText(b []byte) error { return unmarshal(v, redirects, b) }
 func (v Registration) String() string            { return registrations.string(uint8(v)) }

@@ -18,6 +18,7 @@ func TestSpellings(t *testing.T) {
 	check(t, new(PinMode), "off", "tofu-warn", "tofu-strict")
 	check(t, new(Redirect), "deny", "same-domain")
 	check(t, new(Registration), "deny", "allow")
+	check(t, new(Upgrade), "off", "sticky")
 	check(t, new(TLSVersion), "1.2", "1.3")
 	check(t, new(Route), "tor", "onion-only", "socks:i2p", "direct", "block")
 	check(t, new(Endpoint), "starttls://example.org:5222", "tls://[2001:db8::1]:443")

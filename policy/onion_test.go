@@ -4,7 +4,7 @@ import "testing"
 
 func TestOnionProves(t *testing.T) {
 	const own, other = "aaaa.onion", "bbbb.onion"
-	at := func(host string) Endpoint { return Endpoint{STARTTLS, host, 5222} }
+	at := func(host string) Endpoint { return Endpoint{STARTTLS, host, 5222, ""} }
 	bound := at(own)
 	tor := Route{Kind: RouteTor}
 	for _, c := range []struct {

@@ -104,6 +104,18 @@ const (
 	RegistrationAllow
 )
 
+// Upgrade says what becomes of onion endpoints that a domain's SRV records and
+// host-meta name.
+type Upgrade uint8
+
+// The upgrade settings: leave them aside; or go there over Tor, and once a login
+// succeeded there, nowhere else.
+const (
+	UpgradeUnset Upgrade = iota
+	UpgradeOff
+	UpgradeSticky
+)
+
 // Decision is what policy says of a target.
 type Decision struct {
 	Target Target
@@ -111,6 +123,8 @@ type Decision struct {
 	Route     Route
 	Endpoints []Endpoint // where to go; empty: discover by DNS over the route
 	Onion     *Endpoint  // the onion endpoint the owner bound to the domain, tried first and alone
+	Known     Known      // onion endpoints that others gave, where the owner named nothing
+	Upgrade   Upgrade    // whether discovery may add onion endpoints
 
 	TLS        TLSMode
 	MinTLS     uint16 // tls.VersionTLS12 or tls.VersionTLS13

@@ -39,6 +39,7 @@ type Rule struct {
 	Pin          Value[PinMode]
 	Redirect     Value[Redirect]
 	Registration Value[Registration]
+	Upgrade      Value[Upgrade]
 
 	// These make sense for a domain only.
 	Onion      Value[Endpoint]
@@ -63,6 +64,7 @@ func (r Rule) over(base Rule) Rule {
 		Pin:          r.Pin.or(base.Pin),
 		Redirect:     r.Redirect.or(base.Redirect),
 		Registration: r.Registration.or(base.Registration),
+		Upgrade:      r.Upgrade.or(base.Upgrade),
 		Onion:        r.Onion.or(base.Onion),
 		Endpoints:    r.Endpoints.or(base.Endpoints),
 		CA:           r.CA.or(base.CA),
@@ -76,22 +78,26 @@ func (r Rule) over(base Rule) Rule {
 type Rules struct {
 	Default Rule
 	Domains map[string]Rule // by normalised domain
+
+	// Known gives what is known of a normalised domain's onion endpoints; nil:
+	// nothing.
+	Known func(domain string) Known
 }
 
 // ruleFor is the rule in force for domain: the longest suffix of whole labels
 // that has a section, laid over the defaults. Shorter suffixes have no say, so
 // that all that holds for a domain stands in two places at most. An address has
-// no suffixes.
-func (r Rules) ruleFor(domain string) Rule {
+// no suffixes. own is that section alone.
+func (r Rules) ruleFor(domain string) (rule, own Rule) {
 	_, err := netip.ParseAddr(domain)
 	literal := err == nil
 	for suffix := domain; ; {
-		if rule, ok := r.Domains[suffix]; ok {
-			return rule.over(r.Default)
+		if own, ok := r.Domains[suffix]; ok {
+			return own.over(r.Default), own
 		}
 		_, rest, more := strings.Cut(suffix, ".")
 		if literal || !more {
-			return r.Default
+			return r.Default, Rule{}
 		}
 		suffix = rest
 	}
@@ -126,7 +132,7 @@ func (r Rules) Decide(t Target) (Decision, error) {
 	if bad == nil {
 		t.Domain = name
 	}
-	rule := r.ruleFor(t.Domain)
+	rule, own := r.ruleFor(t.Domain)
 	d := Decision{
 		Target:       t,
 		Route:        rule.Route.V,
@@ -144,6 +150,7 @@ func (r Rules) Decide(t Target) (Decision, error) {
 		Binding:      rule.Binding.V,
 		Redirect:     rule.Redirect.V,
 		Registration: rule.Registration.V,
+		Upgrade:      rule.Upgrade.V,
 		Why:          rule.why(),
 	}
 	if rule.Onion.IsSet() {
@@ -153,7 +160,13 @@ func (r Rules) Decide(t Target) (Decision, error) {
 	if bad != nil && t.Domain != "" {
 		return d, &Refusal{Domain: "the target", Why: bad.Error()}
 	}
-	return d, d.judge(rule)
+	known, err := r.known(t.Domain, rule, own)
+	d.Known = known
+	d.Why = append(d.Why, known.why()...)
+	if refusal := d.judge(rule); refusal != nil {
+		return d, refusal
+	}
+	return d, err
 }
 
 // judge finds what stands against the decision.
@@ -171,7 +184,7 @@ func (d Decision) judge(rule Rule) error {
 	case d.Route.Kind == RouteBlock:
 		return no(rule.Route.Source, "policy blocks it (route = \"block\")", "Give the domain another route if that is not what you want")
 	case d.TLS == TLSUnset || d.MinTLS == 0 || d.PQ == PQUnset || d.SASL == SASLUnset || d.AuthMin == AuthUnset ||
-		d.Binding == BindingUnset || d.Pin == PinUnset || d.Redirect == RedirectUnset || d.Registration == RegistrationUnset:
+		d.Binding == BindingUnset || d.Pin == PinUnset || d.Redirect == RedirectUnset || d.Registration == RegistrationUnset || d.Upgrade == UpgradeUnset:
 		return no("", "its rules are incomplete", "This is a mistake in the program that made them")
 	case onionDomain && !d.Route.ViaTor():
 		return no(rule.Route.Source, "it is an onion address, which only Tor can reach", "Set route = \"tor\" for it")
@@ -190,8 +203,13 @@ func (d Decision) judge(rule Rule) error {
 			return no(rule.Onion.Source, "it is an onion address, and onion names another", "Leave onion out")
 		}
 	}
+	plain := func(e Endpoint) bool { return e.Transport == PlainWebSocket && !d.OnionProves(e) }
 	switch {
-	case d.Route.Kind == RouteOnionOnly && !bound && (!onionDomain || len(d.Endpoints) > 0):
+	case d.Onion != nil && plain(*d.Onion):
+		return no(rule.Onion.Source, "a WebSocket without TLS (ws://) needs an onion address that proves the server", "Set tls = \"onion\" in the domain's section, or use wss://")
+	case slices.ContainsFunc(d.Endpoints, plain):
+		return no(rule.Endpoints.Source, "a WebSocket without TLS (ws://) needs an onion address that proves the server", "Set tls = \"onion\" in the domain's section, or use wss://")
+	case d.Route.Kind == RouteOnionOnly && !bound && len(d.Known.Endpoints) == 0 && (!onionDomain || len(d.Endpoints) > 0):
 		return no(rule.Route.Source, "it may only be reached at an onion address and none is known", "Add onion = \"….onion\" to the domain's section")
 	case d.TLS == TLSOnion && !bound && !onionDomain:
 		return no(rule.TLS.Source, "an onion address must prove it (tls = \"onion\") and none is set", "Add onion = \"….onion\" to the domain's section")
@@ -225,11 +243,7 @@ func (r Rule) why() []Reason {
 	}
 	add("route", r.Route.V.String(), r.Route.Source)
 	add("onion", r.Onion.V.String(), r.Onion.Source)
-	endpoints := make([]string, len(r.Endpoints.V))
-	for i, e := range r.Endpoints.V {
-		endpoints[i] = e.String()
-	}
-	add("endpoints", strings.Join(endpoints, " "), r.Endpoints.Source)
+	add("endpoints", join(r.Endpoints.V), r.Endpoints.Source)
 	add("tls", r.TLS.V.String(), r.TLS.Source)
 	add("min_tls", r.MinTLS.V.String(), r.MinTLS.Source)
 	add("pq", r.PQ.V.String(), r.PQ.Source)
@@ -242,8 +256,18 @@ func (r Rule) why() []Reason {
 	add("client_cert", r.ClientCert.V, r.ClientCert.Source)
 	add("password_file", r.PasswordFile.V, r.PasswordFile.Source)
 	add("redirect", r.Redirect.V.String(), r.Redirect.Source)
+	add("onion_upgrade", r.Upgrade.V.String(), r.Upgrade.Source)
 	add("registration", r.Registration.V.String(), r.Registration.Source)
 	return list
+}
+
+// join writes endpoints one behind the other.
+func join(list []Endpoint) string {
+	words := make([]string, len(list))
+	for i, e := range list {
+		words[i] = e.String()
+	}
+	return strings.Join(words, " ")
 }
 
 // CheckPin says what is wrong with a pin, nil if it is "sha256/" and the base64

@@ -19,6 +19,7 @@ func complete() Rule {
 		Route: set(Route{Kind: RouteTor}), TLS: set(TLSVerify), MinTLS: set(TLSVersion(0x0304)), PQ: set(PQPrefer),
 		SASL: set(Originate), AuthMin: set(AuthSCRAM), Binding: set(BindingPrefer), Pin: set(PinTOFUWarn),
 		Redirect: set(RedirectSameDomain), Registration: set(RegistrationAllow),
+		Upgrade: set(UpgradeSticky),
 	}
 }
 
@@ -54,20 +55,21 @@ func TestZeroRefuses(t *testing.T) {
 		"sasl": func(r *Rule) { r.SASL = Value[SASLMode]{} }, "auth_min": func(r *Rule) { r.AuthMin = Value[AuthMin]{} },
 		"binding": func(r *Rule) { r.Binding = Value[Binding]{} }, "pin": func(r *Rule) { r.Pin = Value[PinMode]{} },
 		"redirect": func(r *Rule) { r.Redirect = Value[Redirect]{} }, "registration": func(r *Rule) { r.Registration = Value[Registration]{} },
+		"onion_upgrade": func(r *Rule) { r.Upgrade = Value[Upgrade]{} },
 	} {
 		if _, err := (Rules{Default: at(drop)}).Decide(Target{Domain: "example.org"}); err == nil {
 			t.Errorf("rules without %s let a domain through", name)
 		}
 	}
-	if d, err := (Rules{Default: complete()}).Decide(Target{Domain: "example.org"}); err != nil || d.Route.Kind != RouteTor || len(d.Why) != 10 {
+	if d, err := (Rules{Default: complete()}).Decide(Target{Domain: "example.org"}); err != nil || d.Route.Kind != RouteTor || len(d.Why) != 11 {
 		t.Errorf("complete rules: %+v, %v", d, err)
 	}
 }
 
 func TestDecide(t *testing.T) {
 	onion := testOnion()
-	bound := set(Endpoint{STARTTLS, onion, 5222})
-	clear1 := Endpoint{STARTTLS, "192.0.2.1", 5222}
+	bound := set(Endpoint{STARTTLS, onion, 5222, ""})
+	clear1 := Endpoint{STARTTLS, "192.0.2.1", 5222, ""}
 	for name, c := range map[string]struct {
 		domain string
 		rule   Rule
@@ -83,10 +85,10 @@ func TestDecide(t *testing.T) {
 			r.Route, r.Endpoints = route(t, "onion-only"), set([]Endpoint{clear1})
 		}), "its endpoints are others"},
 		"onion domain by another onion": {onion, at(func(r *Rule) {
-			r.Endpoints = set([]Endpoint{bound.V, {STARTTLS, otherOnion(), 5222}})
+			r.Endpoints = set([]Endpoint{bound.V, {STARTTLS, otherOnion(), 5222, ""}})
 		}), "its endpoints are others"},
-		"onion domain bound to another onion":        {onion, at(func(r *Rule) { r.Onion = set(Endpoint{STARTTLS, otherOnion(), 5222}) }), "onion names another"},
-		"onion domain by its own endpoint":           {onion, at(func(r *Rule) { r.Endpoints = set([]Endpoint{{DirectTLS, onion, 5270}}) }), ""},
+		"onion domain bound to another onion":        {onion, at(func(r *Rule) { r.Onion = set(Endpoint{STARTTLS, otherOnion(), 5222, ""}) }), "onion names another"},
+		"onion domain by its own endpoint":           {onion, at(func(r *Rule) { r.Endpoints = set([]Endpoint{{DirectTLS, onion, 5270, ""}}) }), ""},
 		"a name under an onion, by the onion itself": {"chat." + onion, at(func(r *Rule) { r.Endpoints = set([]Endpoint{bound.V}) }), ""},
 		"mistyped onion":                             {"b" + onion[1:], complete(), "checksum"},
 		"old onion":                                  {"expyuzz4wqqyqhjn.onion", complete(), "version 2"},

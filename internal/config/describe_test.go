@@ -29,7 +29,7 @@ func TestDescribe(t *testing.T) {
 	got := parse(t, text)
 	for _, setting := range []any{
 		&got.Rules.Default.Route, &got.Rules.Default.TLS, &got.Rules.Default.MinTLS, &got.Rules.Default.PQ, &got.Rules.Default.SASL,
-		&got.Rules.Default.AuthMin, &got.Rules.Default.Binding, &got.Rules.Default.Pin, &got.Rules.Default.Redirect, &got.Rules.Default.Registration,
+		&got.Rules.Default.AuthMin, &got.Rules.Default.Binding, &got.Rules.Default.Pin, &got.Rules.Default.Redirect, &got.Rules.Default.Registration, &got.Rules.Default.Upgrade,
 	} {
 		source := reflect.ValueOf(setting).Elem().FieldByName("Source")
 		if !strings.HasPrefix(source.String(), "/etc/gw.toml:") {

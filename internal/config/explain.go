@@ -23,6 +23,7 @@ type Explanation struct {
 	Route        string   `json:"route"`
 	Onion        string   `json:"onion,omitempty"`
 	Endpoints    []string `json:"endpoints"` // none: what DNS says
+	Known        *Known   `json:"known,omitempty"`
 	TLS          string   `json:"tls"`
 	MinTLS       string   `json:"min_tls"`
 	PQ           string   `json:"pq"`
@@ -35,6 +36,7 @@ type Explanation struct {
 	ClientCert   string   `json:"client_cert,omitempty"`
 	PasswordFile string   `json:"password_file,omitempty"`
 	Redirect     string   `json:"redirect"`
+	OnionUpgrade string   `json:"onion_upgrade"`
 	Registration string   `json:"registration"`
 
 	// Sentences say what will happen, in order: where to, what proves the
@@ -44,13 +46,22 @@ type Explanation struct {
 	Why []policy.Reason `json:"why"`
 }
 
+// Known is what an address book, or a login at an onion address, says of a domain
+// that has no onion and no endpoints of its own in the rules.
+type Known struct {
+	Onions []string `json:"onions"` // used alone
+	Source string   `json:"source,omitempty"`
+	Listed bool     `json:"listed"`          // they stand in an address book
+	Since  string   `json:"since,omitempty"` // the day of the first login there
+}
+
 // Explain turns what [policy.Rules.Decide] gave into words.
 func Explain(d policy.Decision, refusal error) Explanation {
 	e := Explanation{
 		Domain:       d.Target.Domain,
 		Allowed:      refusal == nil,
 		Route:        d.Route.String(),
-		Endpoints:    []string{},
+		Endpoints:    spell(d.Endpoints),
 		TLS:          d.TLS.String(),
 		MinTLS:       policy.TLSVersion(d.MinTLS).String(),
 		PQ:           d.PQ.String(),
@@ -63,15 +74,16 @@ func Explain(d policy.Decision, refusal error) Explanation {
 		ClientCert:   d.ClientCert,
 		PasswordFile: d.PasswordFile,
 		Redirect:     d.Redirect.String(),
+		OnionUpgrade: d.Upgrade.String(),
 		Registration: d.Registration.String(),
 		Sentences:    []string{},
 		Why:          append([]policy.Reason{}, d.Why...),
 	}
-	for _, endpoint := range d.Endpoints {
-		e.Endpoints = append(e.Endpoints, endpoint.String())
-	}
 	if d.Onion != nil {
 		e.Onion = d.Onion.String()
+	}
+	if k := d.Known; len(k.Endpoints) > 0 || k.Since != "" {
+		e.Known = &Known{Onions: spell(k.Endpoints), Source: k.Source, Listed: k.Listed, Since: k.Since}
 	}
 	if refusal != nil {
 		if r, ok := errors.AsType[*policy.Refusal](refusal); ok {
@@ -82,6 +94,10 @@ func Explain(d policy.Decision, refusal error) Explanation {
 		return e
 	}
 	e.Sentences = append(e.Sentences, where(d), proof(d), login(d))
+	if d.Known.Since != "" {
+		e.Sentences = append(e.Sentences, fmt.Sprintf("It is reached at onion addresses only, since a login there on %s; `%s` lifts that.",
+			d.Known.Since, policy.Forget(d.Target.Domain)))
+	}
 	if d.Registration == policy.RegistrationDeny && d.SASL != policy.Passthrough {
 		e.Sentences = append(e.Sentences, "Accounts cannot be made from within the client.")
 	}
@@ -106,15 +122,22 @@ func where(d policy.Decision) string {
 	case d.Onion != nil:
 		to = d.Onion.String()
 	case len(d.Endpoints) > 0:
-		list := make([]string, len(d.Endpoints))
-		for i, e := range d.Endpoints {
-			list[i] = e.String()
-		}
-		to = strings.Join(list, ", then ")
+		to = strings.Join(spell(d.Endpoints), ", then ")
+	case len(d.Known.Endpoints) > 0:
+		to = strings.Join(spell(d.Known.Endpoints), ", then ") + ", from " + d.Known.Source
 	case policy.IsOnion(d.Target.Domain):
 		to = "the onion address itself"
 	}
 	return fmt.Sprintf("The connection goes %s: to %s.", way, to)
+}
+
+// spell writes endpoints as the configuration does.
+func spell(list []policy.Endpoint) []string {
+	words := make([]string, len(list))
+	for i, e := range list {
+		words[i] = e.String()
+	}
+	return words
 }
 
 // proof says what makes sure that the far end is the domain's server.

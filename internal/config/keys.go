@@ -103,6 +103,8 @@ var ruleKeys = []key[target]{
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Pin.V, &t.rule.Pin.Source) }},
 	{"redirect", `"same-domain"`, "When a server sends its clients elsewhere: deny | same-domain.",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Redirect.V, &t.rule.Redirect.Source) }},
+	{"onion_upgrade", `"sticky"`, "Onion addresses that a domain's SRV records and host-meta name, for routes through Tor: sticky (they come first, and after the first login at one the domain is not reached in any other way) | off (left aside; in a domain's section it also lifts what was remembered).",
+		func(t target, v value) error { return ruleText(t, v, &t.rule.Upgrade.V, &t.rule.Upgrade.Source) }},
 	{"registration", `"allow"`, "Making accounts from within a client: allow | deny.",
 		func(t target, v value) error {
 			return ruleText(t, v, &t.rule.Registration.V, &t.rule.Registration.Source)
@@ -117,7 +119,7 @@ var domainKeys = []key[target]{
 			t.rule.Onion = policy.Value[policy.Endpoint]{V: e, Source: t.source}
 			return err
 		}},
-	{"endpoints", `["starttls://xmpp.example.org:5222", "tls://192.0.2.1:5223"]`, "Where the server is, in this order; DNS is not asked.",
+	{"endpoints", `["starttls://xmpp.example.org:5222", "tls://192.0.2.1:5223"]`, "Where the server is, in this order; DNS is not asked. wss://HOST/PATH is WebSocket (RFC 7395); ws:// is for an onion address that proves the server (tls = \"onion\").",
 		func(t target, v value) error {
 			list, err := v.endpoints()
 			t.rule.Endpoints = policy.Value[[]policy.Endpoint]{V: list, Source: t.source}

@@ -113,6 +113,7 @@ auth_min = "plain"
 pin = "tofu-strict"
 redirect = "deny"
 registration = "deny"
+onion_upgrade = "off"
 endpoints = ["tls://xmpp.example", "starttls://[::1]:1"]
 ca = "root.pem"
 pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
@@ -146,19 +147,20 @@ password_file = "pw"
 		why.WriteString(r.Key + "=" + r.Value + " " + strings.TrimPrefix(r.Source, "/etc/gw.toml:") + "\n")
 	}
 	if want := `route=socks:a b 32
-endpoints=tls://xmpp.example:5223 starttls://[::1]:1 41
+endpoints=tls://xmpp.example:5223 starttls://[::1]:1 42
 tls=pin 33
 min_tls=1.2 34
 pq=off 35
-ca=/etc/root.pem 42
+ca=/etc/root.pem 43
 pin=tofu-strict 38
-pins=sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= 43
+pins=sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= 44
 sasl=originate 36
 auth_min=plain 37
 binding=require 30
-client_cert=/c.pem 44
-password_file=/etc/pw 45
+client_cert=/c.pem 45
+password_file=/etc/pw 46
 redirect=deny 39
+onion_upgrade=off 41
 registration=deny 40
 `; why.String() != want {
 		t.Errorf("got\n%swant\n%s", why.String(), want)
