@@ -26,7 +26,7 @@ listen:
     ip: "127.0.0.1"
     module: ejabberd_c2s
     starttls: true
-    starttls_required: true
+    starttls_required: {{not .NoTLS}}
     protocol_options: [{{.Protocol}}]
   - port: {{.DirectTLS}}
     ip: "127.0.0.1"

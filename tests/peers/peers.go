@@ -59,6 +59,7 @@ type Options struct {
 	Hash string
 
 	Register bool // accounts may be made in-band, XEP-0077
+	NoTLS    bool // TLS is offered and not demanded
 	MAM      bool // messages are archived, XEP-0313
 
 	// The TLS versions accepted: tls.VersionTLS12 or tls.VersionTLS13. Zero
@@ -130,6 +131,9 @@ func (s *Server) Addr(mode TLSMode) string {
 	}
 	return net.JoinHostPort(s.Host, strconv.Itoa(port))
 }
+
+// PID is the server's process.
+func (s *Server) PID() int { return s.proc.pid }
 
 // Register makes one more account while the server runs.
 func (s *Server) Register(a Account) error { return s.register(a) }

@@ -26,7 +26,7 @@ c2s_ports = { {{.StartTLS}} }
 c2s_direct_tls_ports = { {{.DirectTLS}} }
 http_ports = { }
 https_ports = { }
-c2s_require_encryption = true
+c2s_require_encryption = {{not .NoTLS}}
 
 modules_enabled = {
 	"roster", "saslauth", "tls", "disco", "ping", "pep", "blocklist", "carbons", "smacks", "limits",
