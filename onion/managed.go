@@ -30,7 +30,7 @@ func startManaged(ctx context.Context, o Options) (_ *Tor, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := files.write(o.ExtraTorrc, os.Getpid()); err != nil {
+	if err := files.write(o, os.Getpid()); err != nil {
 		files.clean()
 		return nil, err
 	}

@@ -79,9 +79,12 @@ type Options struct {
 	RuntimeDir string
 	// Binary is the tor program; empty: looked for.
 	Binary string
-	// ExtraTorrc is a file whose lines are given to a managed Tor as well
-	// (bridges, for example); what the gateway itself sets wins.
+	// ExtraTorrc is a file whose lines are given to a managed Tor as well; what
+	// the gateway itself sets wins.
 	ExtraTorrc string
+	// Bridges are the bridges that a managed Tor goes through, and through
+	// nothing else (see ParseBridge); none: it connects directly.
+	Bridges []string
 
 	// SystemSOCKS and SystemControl are where the system's Tor may listen,
 	// "unix:/path" or "host:port", tried in turn; empty: the usual places.
@@ -93,6 +96,9 @@ type Options struct {
 	Budget time.Duration
 	// Progress is called with each step, one at a time, before Start returns.
 	Progress func(Progress)
+	// ServicesChanged is called, one at a time, after each change of what
+	// Tor.Services tells, by a goroutine of its own; nil: nobody.
+	ServicesChanged func()
 	// Log gets what Tor says (Tor itself leaves addresses out); nil: nobody.
 	Log *slog.Logger
 }

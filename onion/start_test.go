@@ -114,7 +114,7 @@ func TestTorrc(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.clean()
-	if err := l.write(extra, 4711); err != nil {
+	if err := l.write(Options{ExtraTorrc: extra}, 4711); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(l.torrc())

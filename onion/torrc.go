@@ -134,10 +134,10 @@ func removeStale(base string) {
 
 // write writes the configuration: the extra file's lines first, since of an
 // option given twice tor takes the last.
-func (l layout) write(extraFile string, owner int) error {
+func (l layout) write(o Options, owner int) error {
 	var b strings.Builder
-	if extraFile != "" {
-		extra, err := os.ReadFile(extraFile)
+	if o.ExtraTorrc != "" {
+		extra, err := os.ReadFile(o.ExtraTorrc)
 		if err != nil {
 			return fmt.Errorf("the extra torrc: %w", err)
 		}
@@ -149,12 +149,19 @@ func (l layout) write(extraFile string, owner int) error {
 	// SocksPort or ControlPort: nothing listens on TCP.
 	fmt.Fprintf(&b, "SocksPort unix:%s IsolateSOCKSAuth ExtendedErrors\n", torQuote(l.socks()))
 	fmt.Fprintf(&b, "ControlPort unix:%s\n", torQuote(l.control()))
+	bridges, err := bridgeLines(o.Bridges, helperDirs())
+	if err != nil {
+		return err
+	}
+	b.WriteString(bridges)
 	b.WriteString("CookieAuthentication 1\n")
 	b.WriteString("ClientOnly 1\n") // no relay; onion services are not touched by it
 	b.WriteString("AvoidDiskWrites 1\n")
 	b.WriteString("SafeLogging 1\n")
 	b.WriteString("Log notice stdout\n")
 	b.WriteString("RunAsDaemon 0\n")
+	// A reload must not forget what the control port has set: the onion services.
+	b.WriteString("__ReloadTorrcOnSIGHUP 0\n")
 	// With TAKEOWNERSHIP, the second safeguard against an orphan: tor looks
 	// every 15 s whether this process still lives.
 	fmt.Fprintf(&b, "__OwningControllerProcess %d\n", owner)
