@@ -55,6 +55,18 @@ type Session struct {
 // Login logs account i in. With presence it also becomes available, and has seen
 // the server reflect that.
 func (t *Target) Login(ctx context.Context, i int, presence bool) (*Session, error) {
+	s, err := t.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.login(t, i, presence); err != nil {
+		s.Conn.Close()
+		return nil, fmt.Errorf("log account %d in: %w", i, err)
+	}
+	return s, nil
+}
+
+func (t *Target) dial(ctx context.Context) (*Session, error) {
 	dial := t.Dial
 	if dial == nil {
 		dial = func(ctx context.Context, addr string) (net.Conn, error) {
@@ -65,40 +77,43 @@ func (t *Target) Login(ctx context.Context, i int, presence bool) (*Session, err
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Conn: conn, r: bufio.NewReaderSize(conn, 1024)}
-	if err := s.login(t, i, presence); err != nil {
-		s.Conn.Close()
-		return nil, fmt.Errorf("log account %d in: %w", i, err)
+	return &Session{Conn: conn, r: bufio.NewReaderSize(conn, 1024)}, nil
+}
+
+// header is the client's stream header.
+func (t *Target) header() string {
+	return "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='" + t.Domain + "' version='1.0'>"
+}
+
+// open brings the stream up to the features inside TLS, where that is wanted.
+func (s *Session) open(t *Target) error {
+	if _, err := s.ask(t.header(), "</stream:features>"); err != nil || t.TLS == nil {
+		return err
 	}
-	return s, nil
+	if _, err := s.ask("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed"); err != nil {
+		return err
+	}
+	if _, err := s.upTo(">"); err != nil {
+		return err
+	}
+	c := tls.Client(s.Conn, t.TLS)
+	if err := c.Handshake(); err != nil {
+		return err
+	}
+	s.Conn = c
+	s.r.Reset(c)
+	_, err := s.ask(t.header(), "</stream:features>")
+	return err
 }
 
 func (s *Session) login(t *Target, i int, presence bool) error {
-	header := "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='" + t.Domain + "' version='1.0'>"
-	if _, err := s.ask(header, "</stream:features>"); err != nil {
+	if err := s.open(t); err != nil {
 		return err
-	}
-	if t.TLS != nil {
-		if _, err := s.ask("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed"); err != nil {
-			return err
-		}
-		if _, err := s.upTo(">"); err != nil {
-			return err
-		}
-		c := tls.Client(s.Conn, t.TLS)
-		if err := c.Handshake(); err != nil {
-			return err
-		}
-		s.Conn = c
-		s.r.Reset(c)
-		if _, err := s.ask(header, "</stream:features>"); err != nil {
-			return err
-		}
 	}
 	if err := s.scram(t, Account(i)); err != nil {
 		return err
 	}
-	if _, err := s.ask(header, "</stream:features>"); err != nil {
+	if _, err := s.ask(t.header(), "</stream:features>"); err != nil {
 		return err
 	}
 	bound, err := s.ask("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>load</resource></bind></iq>", "</iq>")
@@ -200,4 +215,35 @@ func (s *Session) Read(p []byte) (int, error) {
 		s.r = nil // an idle session holds no buffer
 	}
 	return s.Conn.Read(p)
+}
+
+// Register makes the accounts first … first+n-1 in band (XEP-0077), over one
+// connection. Those that exist already are left as they are.
+func (t *Target) Register(ctx context.Context, first, n int) error {
+	s, err := t.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { s.Close() }()
+	if err := s.open(t); err != nil {
+		return err
+	}
+	for i := first; i < first+n; i++ {
+		answer, err := s.ask(fmt.Sprintf("<iq type='set' id='r%d' to='%s'><query xmlns='jabber:iq:register'><username>%s</username><password>%s</password></query></iq>",
+			i, t.Domain, Account(i), t.Password), ">")
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(answer, "/>") {
+			continue // <iq type='result' … />
+		}
+		rest, err := s.upTo("</iq>")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(rest, "<error") && !strings.Contains(rest, "<conflict") {
+			return fmt.Errorf("register account %d: %s", i, rest)
+		}
+	}
+	return nil
 }
