@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"xmpp-gw/internal/saslauth"
+	"xmpp-gw/internal/wire"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/policy"
 )
@@ -17,7 +18,7 @@ import (
 // pass. A nil error means that both legs are ready for splice (or that
 // passthrough took over).
 func (s *session) negotiate() error {
-	kind, err := sniff(s.client.wire)
+	kind, err := wire.Sniff(s.client.wire)
 	if err != nil {
 		if s.kind == STARTTLS {
 			s.setClient(s.client.wire) // it can be told that its time is over
@@ -25,13 +26,13 @@ func (s *session) negotiate() error {
 		return err
 	}
 	switch {
-	case kind == openingHTTP:
+	case kind == wire.OpeningHTTP:
 		return s.answerHTTP()
-	case s.kind == DirectTLS && kind != openingTLS:
+	case s.kind == DirectTLS && kind != wire.OpeningTLS:
 		return s.refusePlaintext()
 	case s.kind == DirectTLS:
 		return s.directTLS()
-	case kind == openingTLS:
+	case kind == wire.OpeningTLS:
 		return s.refuseTLS()
 	}
 	s.setClient(s.client.wire)
@@ -201,7 +202,7 @@ func (s *session) upgradeClient() error {
 // nevertheless, and nobody reads it.
 func (s *session) nothingBehindSTARTTLS() error {
 	s.client.r.DropSpace()
-	s.client.wire.dropSpace()
+	s.client.wire.DropSpace()
 	if s.client.waiting() {
 		return &xmppstream.Error{Condition: xmppstream.PolicyViolation, Text: "Bytes in the clear came behind the request for encryption."}
 	}
@@ -220,11 +221,11 @@ func (s *session) proceed() error {
 	s.mu.Unlock()
 	const patience = 4
 	for range patience {
-		kind, err := sniff(s.client.wire)
-		if err != nil || kind == openingTLS {
+		kind, err := wire.Sniff(s.client.wire)
+		if err != nil || kind == wire.OpeningTLS {
 			return err
 		}
-		if s.client.wire.dropSpace() == 0 {
+		if s.client.wire.DropSpace() == 0 {
 			break
 		}
 	}
@@ -236,7 +237,7 @@ func (s *session) proceed() error {
 func (s *session) directTLS() error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.live.Limits.Negotiation)
 	defer cancel()
-	name, err := clientHello(ctx, s.client.wire)
+	name, err := wire.ClientHello(ctx, s.client.wire)
 	if err != nil {
 		return err
 	}
@@ -269,7 +270,7 @@ var errNoServerName = errors.New("the client's TLS names no domain (SNI)")
 
 // secureClient shakes hands with the client.
 func (s *session) secureClient(conf *tls.Config) error {
-	s.client.wire.startTLS()
+	s.client.wire.StartTLS()
 	inner := tls.Server(s.client.wire, conf)
 	ctx, cancel := context.WithTimeout(s.ctx, s.live.Limits.Negotiation)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 	"xmpp-gw/internal/resolve"
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/internal/wire"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/policy"
 )
@@ -131,7 +132,7 @@ func (s *session) try(ctx context.Context, e policy.Endpoint, dialer egress.Dial
 		return nil, err
 	}
 	up := &upstream{endpoint: e}
-	up.wire = &wire{Conn: conn}
+	up.wire = wire.New(conn)
 	up.conn = up.wire
 	up.grant()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -210,7 +211,7 @@ func (u *upstream) startTLS() error {
 // secureUpstream puts TLS on the connection, judges the certificate, and reads
 // the features inside.
 func (s *session) secureUpstream(ctx context.Context, up *upstream, d policy.Decision) error {
-	up.wire.startTLS()
+	up.wire.StartTLS()
 	conn, result, err := tlsauth.Client(ctx, up.wire, tlsauth.Options{
 		Decision: d,
 		Endpoint: up.endpoint,

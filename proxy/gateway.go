@@ -6,7 +6,6 @@
 //
 //	gateway.go      accept and count; shut down
 //	session.go      what a session holds, its deadlines, its end
-//	sniff.go        what the first bytes are: XML, TLS, HTTP
 //	client.go       the client's stream header, its TLS, its features
 //	login.go        originate: the client's PLAIN in, the strongest SASL out
 //	relaymode.go    relay: the client's own SASL handed through
@@ -19,8 +18,6 @@
 //
 // Below and beside them:
 //
-//	wire.go         the socket under a leg: when to flush, when to hold no buffer
-//	socket_*.go     waiting for a socket without reading from it
 //	info.go         what status shows
 //	tidy.go         memory given back after a burst
 package proxy

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"xmpp-gw/internal/wire"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/policy"
 )
@@ -52,8 +53,8 @@ type session struct {
 
 // leg is one of a session's two connections.
 type leg struct {
-	wire *wire    // the socket
-	conn net.Conn // the same, or the TLS above it
+	wire *wire.Conn // the socket
+	conn net.Conn   // the same, or the TLS above it
 	r    *xmppstream.Reader
 	w    *xmppstream.Writer
 }
@@ -72,8 +73,8 @@ func (l *leg) Send(raw []byte) error {
 // would wait as well, but from deep within TLS, and the stack for that is most of
 // what an idle session costs.
 func (l *leg) follow() (*xmppstream.Element, error) {
-	if l.r.Idle() && len(l.wire.data) == 0 {
-		if err := l.wire.wait(); err != nil {
+	if l.r.Idle() && l.wire.Buffered() == 0 {
+		if err := l.wire.Wait(); err != nil {
 			return nil, err
 		}
 	}
@@ -81,7 +82,7 @@ func (l *leg) follow() (*xmppstream.Element, error) {
 }
 
 // waiting reports whether bytes were read that nobody has looked at.
-func (l *leg) waiting() bool { return l.r.Buffered() > 0 || len(l.wire.data) > 0 }
+func (l *leg) waiting() bool { return l.r.Buffered() > 0 || l.wire.Buffered() > 0 }
 
 // Next is the next top-level thing that came.
 func (l *leg) Next() (*xmppstream.Element, error) { return l.r.Next() }
@@ -89,7 +90,7 @@ func (l *leg) Next() (*xmppstream.Element, error) { return l.r.Next() }
 func newSession(g *Gateway, live *Live, conn net.Conn, kind ListenerKind) *session {
 	s := &session{gw: g, live: live, kind: kind, id: randomID(), socket: conn}
 	s.ctx, s.stop = context.WithCancel(g.ctx)
-	s.client.wire = &wire{Conn: conn}
+	s.client.wire = wire.New(conn)
 	s.client.conn = s.client.wire
 	s.refs.Store(1)
 	s.info.start(s.id)
@@ -143,7 +144,7 @@ func (s *session) waitUpstream(f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	s.unlessEnded(func() { _ = s.socket.SetDeadline(time.Time{}) })
-	stop := watchHangup(s.socket, cancel)
+	stop := wire.WatchHangup(s.socket, cancel)
 	err := f(ctx)
 	stop()
 	if err != nil && ctx.Err() != nil && s.ctx.Err() == nil {

@@ -56,8 +56,8 @@ func upstreamLimits(l xmppstream.Limits) xmppstream.Limits {
 // pump runs one direction until its sender's stream ends.
 func (s *session) pump(forward func() error, from, to *leg) {
 	defer s.release()
-	from.r.Ready = from.wire.ready
-	from.wire.beforeWait = func() error {
+	from.r.Ready = from.wire.Ready
+	from.wire.BeforeWait = func() error {
 		if err := to.w.Push(); err != nil {
 			return &otherLegError{err}
 		}

@@ -1,4 +1,4 @@
-package proxy
+package wire
 
 import (
 	"net"
@@ -33,11 +33,11 @@ func readable(fd uintptr) bool {
 // hangupPoll is how often a waiting client's socket is looked at.
 const hangupPoll = time.Second
 
-// watchHangup calls gone when the peer of conn closes it while the gateway is
+// WatchHangup calls gone when the peer of conn closes it while the gateway is
 // busy elsewhere: a client that gave up must not keep a circuit being built. It
 // asks the kernel (POLLRDHUP) and takes no byte, so that a TLS client's last
 // alert in the buffer does not hide the close behind it. stop ends the watch.
-func watchHangup(conn net.Conn, gone func()) (stop func()) {
+func WatchHangup(conn net.Conn, gone func()) (stop func()) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return func() {} // not a socket (a test's pipe): the budgets end the wait

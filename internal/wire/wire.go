@@ -1,4 +1,8 @@
-package proxy
+// Package wire is the socket below a stream and its TLS: [Conn] hands TLS whole
+// records and knows when a read must really wait, [Sniff] and [ClientHello] look
+// at the first bytes without taking them, and [WatchHangup] sees a peer go away
+// while nobody reads.
+package wire
 
 import (
 	"bytes"
@@ -7,23 +11,24 @@ import (
 	"sync"
 )
 
-// wire is a socket below the TLS of a leg. It does two things that TLS hides
+// Conn is a socket below the TLS of a leg. It does two things that TLS hides
 // from those above it.
 //
 // It reads from the socket as much as there is and hands it to TLS one record at
 // a time, so that it knows when the next read must really wait. That is the
-// moment to flush the other leg (beforeWait): not after each record, which would
+// moment to flush the other leg (BeforeWait): not after each record, which would
 // make a burst of small stanzas a burst of small writes, and never later, which
 // would keep a stanza waiting for the one behind it.
 //
 // And it holds no buffer while it waits: a few bytes come into the connection's
 // own small one, and only when those were not enough is a large one taken.
-type wire struct {
+type Conn struct {
 	net.Conn
-	beforeWait func() error // called before a read that may wait; nil: nothing to do
+	// BeforeWait, if set, is called before a read that may wait; its error ends the read.
+	BeforeWait func() error
 
 	data   []byte // read and not handed on, in tiny or pooled
-	pooled *[wireSize]byte
+	pooled *[bufferSize]byte
 	more   bool // the last read filled its buffer: there is probably more
 
 	records bool // what passes is TLS records (RFC 8446 §5.1)
@@ -32,36 +37,42 @@ type wire struct {
 	tiny [512]byte
 }
 
-// wireSize is room for a few TLS records of the largest size.
-const wireSize = 32 << 10
+// New puts a wire on conn.
+func New(conn net.Conn) *Conn { return &Conn{Conn: conn} }
 
-// wireDirect is from how many bytes on a read of a record's rest needs no buffer in
+// Buffered is the number of bytes that were read of the socket and not handed on.
+func (w *Conn) Buffered() int { return len(w.data) }
+
+// bufferSize is room for a few TLS records of the largest size.
+const bufferSize = 32 << 10
+
+// directSize is from how many bytes on a read of a record's rest needs no buffer in
 // between.
-const wireDirect = 4 << 10
+const directSize = 4 << 10
 
-var wireBuffers = sync.Pool{New: func() any { return new([wireSize]byte) }}
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // recordHeader is the length of a TLS record's header.
 const recordHeader = 5
 
-// ready reports whether a read will be answered without waiting, as far as that
+// Ready reports whether a read will be answered without waiting, as far as that
 // can be told.
-func (w *wire) ready() bool {
+func (w *Conn) Ready() bool {
 	return w != nil && len(w.data) > w.left && (!w.records || w.whole())
 }
 
 // whole reports whether the next record is here to its end.
-func (w *wire) whole() bool {
+func (w *Conn) whole() bool {
 	next := w.data[w.left:]
 	return len(next) >= recordHeader && len(next) >= recordHeader+int(binary.BigEndian.Uint16(next[3:]))
 }
 
 // Read gives the bytes of at most one record.
-func (w *wire) Read(p []byte) (int, error) {
+func (w *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if len(w.data) == 0 && w.left >= wireDirect && len(p) >= wireDirect {
+	if len(w.data) == 0 && w.left >= directSize && len(p) >= directSize {
 		return w.direct(p)
 	}
 	for len(w.data) == 0 || w.records && w.left == 0 && len(w.data) < recordHeader {
@@ -85,11 +96,11 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// wait returns when the socket can be read, or has failed. A connection that is
+// Wait returns when the socket can be read, or has failed. A connection that is
 // no socket is not waited for here.
-func (w *wire) wait() error {
-	if w.beforeWait != nil {
-		if err := w.beforeWait(); err != nil {
+func (w *Conn) Wait() error {
+	if w.BeforeWait != nil {
+		if err := w.BeforeWait(); err != nil {
 			return err
 		}
 	}
@@ -97,9 +108,9 @@ func (w *wire) wait() error {
 }
 
 // direct reads the rest of a large record straight to where it is wanted.
-func (w *wire) direct(p []byte) (int, error) {
-	if w.beforeWait != nil {
-		if err := w.beforeWait(); err != nil {
+func (w *Conn) direct(p []byte) (int, error) {
+	if w.BeforeWait != nil {
+		if err := w.BeforeWait(); err != nil {
 			return 0, err
 		}
 	}
@@ -110,15 +121,15 @@ func (w *wire) direct(p []byte) (int, error) {
 
 // fill reads from the socket behind what is there already, which is less than a
 // record's header.
-func (w *wire) fill() error {
-	if w.beforeWait != nil {
-		if err := w.beforeWait(); err != nil {
+func (w *Conn) fill() error {
+	if w.BeforeWait != nil {
+		if err := w.BeforeWait(); err != nil {
 			return err
 		}
 	}
 	into := w.tiny[:]
 	if w.more && w.pooled == nil {
-		w.pooled = wireBuffers.Get().(*[wireSize]byte)
+		w.pooled = buffers.Get().(*[bufferSize]byte)
 	}
 	if w.pooled != nil {
 		into = w.pooled[:]
@@ -138,23 +149,23 @@ func (w *wire) fill() error {
 
 // drop gives the large buffer back. What passes here is encrypted, or on a leg
 // whose owner wanted it in the clear, and is not wiped.
-func (w *wire) drop() {
+func (w *Conn) drop() {
 	w.data = nil
 	if w.pooled != nil {
-		wireBuffers.Put(w.pooled)
+		buffers.Put(w.pooled)
 		w.pooled = nil
 	}
 }
 
-// push gives bytes that were read back, to be read again first.
-func (w *wire) push(b []byte) {
+// Push gives bytes that were read back, to be read again first.
+func (w *Conn) Push(b []byte) {
 	if len(b) > 0 {
 		w.data = append(b[:len(b):len(b)], w.data...)
 	}
 }
 
-// dropSpace drops whitespace that was read and not handed on, and says how much.
-func (w *wire) dropSpace() int {
+// DropSpace drops whitespace that was read and not handed on, and says how much.
+func (w *Conn) DropSpace() int {
 	before := len(w.data)
 	if w.data = bytes.TrimLeft(w.data, " \t\r\n"); len(w.data) == 0 {
 		w.drop()
@@ -162,13 +173,13 @@ func (w *wire) dropSpace() int {
 	return before - len(w.data)
 }
 
-// startTLS says that TLS records pass from here on. Bytes that wait already would
+// StartTLS says that TLS records pass from here on. Bytes that wait already would
 // be taken for the first of them; who upgrades a stream looks at that before
 // (leg.waiting).
-func (w *wire) startTLS() { w.records, w.left = true, 0 }
+func (w *Conn) StartTLS() { w.records, w.left = true, 0 }
 
 // CloseWrite closes our half of the connection, where the socket can.
-func (w *wire) CloseWrite() error {
+func (w *Conn) CloseWrite() error {
 	if h, ok := w.Conn.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}

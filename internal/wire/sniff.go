@@ -1,4 +1,4 @@
-package proxy
+package wire
 
 import (
 	"bytes"
@@ -8,14 +8,14 @@ import (
 	"net"
 )
 
-// opening is what the first bytes of a connection look like.
-type opening uint8
+// Opening is what the first bytes of a connection look like.
+type Opening uint8
 
 const (
-	openingOther opening = iota
-	openingXML
-	openingTLS  // a TLS record with a handshake message (RFC 8446 §5.1)
-	openingHTTP // a browser, a scanner, or a web client on the wrong port
+	OpeningOther Opening = iota
+	OpeningXML
+	OpeningTLS  // a TLS record with a handshake message (RFC 8446 §5.1)
+	OpeningHTTP // a browser, a scanner, or a web client on the wrong port
 )
 
 // httpVerbs are the methods that show up on a port 5222 in the wild.
@@ -24,19 +24,19 @@ var httpVerbs = [][]byte{
 	[]byte("OPTI"), []byte("CONN"), []byte("DELE"), []byte("PATC"), []byte("PRI "),
 }
 
-// sniff looks at the first four bytes, fewer when the first one already decides.
-func sniff(w *wire) (opening, error) {
+// Sniff looks at the first four bytes, fewer when the first one already decides.
+func Sniff(w *Conn) (Opening, error) {
 	var b [4]byte
 	n, err := w.Read(b[:])
 	if err != nil {
-		return openingOther, err
+		return OpeningOther, err
 	}
-	kind := openingOther
+	kind := OpeningOther
 	switch b[0] {
 	case '<', ' ', '\t', '\r', '\n', 0xEF: // 0xEF begins a byte order mark; the framer judges it
-		kind = openingXML
+		kind = OpeningXML
 	case 0x16:
-		kind = openingTLS
+		kind = OpeningTLS
 	default:
 		for n < len(b) && isVerbPrefix(b[:n]) {
 			m, err := w.Read(b[n:])
@@ -45,10 +45,10 @@ func sniff(w *wire) (opening, error) {
 			}
 		}
 		if n == len(b) && isVerbPrefix(b[:]) {
-			kind = openingHTTP
+			kind = OpeningHTTP
 		}
 	}
-	w.push(b[:n])
+	w.Push(b[:n])
 	return kind, nil
 }
 
@@ -61,8 +61,8 @@ func isVerbPrefix(b []byte) bool {
 	return false
 }
 
-// clientHello looks at a TLS ClientHello for its server name (SNI).
-func clientHello(ctx context.Context, w *wire) (string, error) {
+// ClientHello looks at a TLS ClientHello for its server name (SNI).
+func ClientHello(ctx context.Context, w *Conn) (string, error) {
 	errSeen := errors.New("seen")
 	var name string
 	recorder := &recordingConn{Conn: w}
@@ -73,7 +73,7 @@ func clientHello(ctx context.Context, w *wire) (string, error) {
 		},
 	})
 	err := probe.HandshakeContext(ctx)
-	w.push(recorder.seen)
+	w.Push(recorder.seen)
 	if errors.Is(err, errSeen) {
 		err = nil
 	}

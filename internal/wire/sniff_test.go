@@ -1,4 +1,4 @@
-package proxy
+package wire
 
 import (
 	"context"
@@ -13,19 +13,19 @@ import (
 func TestSniff(t *testing.T) {
 	for _, c := range []struct {
 		name, sent string
-		want       opening
+		want       Opening
 	}{
-		{"stream header", "<?xml version='1.0'?><stream:stream", openingXML},
-		{"header without declaration", "<stream:stream", openingXML},
-		{"whitespace first", "\n <stream:stream", openingXML},
-		{"byte order mark", "\xef\xbb\xbf<?xml", openingXML},
-		{"TLS", "\x16\x03\x01\x02\x00", openingTLS},
-		{"GET", "GET / HTTP/1.1\r\n", openingHTTP},
-		{"POST", "POST / HTTP/1.1\r\n", openingHTTP},
-		{"HTTP/2", "PRI * HTTP/2.0\r\n", openingHTTP},
-		{"nearly GET", "GETX", openingOther},
-		{"SSH", "SSH-2.0-x", openingOther},
-		{"a single letter", "G", openingOther},
+		{"stream header", "<?xml version='1.0'?><stream:stream", OpeningXML},
+		{"header without declaration", "<stream:stream", OpeningXML},
+		{"whitespace first", "\n <stream:stream", OpeningXML},
+		{"byte order mark", "\xef\xbb\xbf<?xml", OpeningXML},
+		{"TLS", "\x16\x03\x01\x02\x00", OpeningTLS},
+		{"GET", "GET / HTTP/1.1\r\n", OpeningHTTP},
+		{"POST", "POST / HTTP/1.1\r\n", OpeningHTTP},
+		{"HTTP/2", "PRI * HTTP/2.0\r\n", OpeningHTTP},
+		{"nearly GET", "GETX", OpeningOther},
+		{"SSH", "SSH-2.0-x", OpeningOther},
+		{"a single letter", "G", OpeningOther},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, slow := range []bool{false, true} {
@@ -38,8 +38,8 @@ func TestSniff(t *testing.T) {
 				if slow {
 					conn = &slowConn{Conn: server, r: iotest.OneByteReader(server)}
 				}
-				w := &wire{Conn: conn}
-				got, err := sniff(w)
+				w := New(conn)
+				got, err := Sniff(w)
 				if err != nil || got != c.want {
 					t.Fatalf("sniff = %v, %v; want %v", got, err, c.want)
 				}
@@ -62,13 +62,13 @@ func (c *slowConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 func TestClientHello(t *testing.T) {
 	client, server := net.Pipe()
 	go func() { _ = tls.Client(client, &tls.Config{ServerName: "example.org"}).Handshake() }()
-	w := &wire{Conn: server}
-	name, err := clientHello(t.Context(), w)
+	w := New(server)
+	name, err := ClientHello(t.Context(), w)
 	if err != nil || name != "example.org" {
-		t.Fatalf("clientHello = %q, %v", name, err)
+		t.Fatalf("ClientHello = %q, %v", name, err)
 	}
 	// The same handshake must be readable once more.
-	second, err := clientHello(t.Context(), w)
+	second, err := ClientHello(t.Context(), w)
 	if err != nil || second != "example.org" {
 		t.Fatalf("the replayed handshake gives %q, %v", second, err)
 	}
@@ -82,7 +82,7 @@ func TestClientHelloGarbage(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if name, err := clientHello(ctx, &wire{Conn: server}); err == nil {
+	if name, err := ClientHello(ctx, New(server)); err == nil {
 		t.Fatalf("garbage was read as a ClientHello for %q", name)
 	}
 }
@@ -104,7 +104,7 @@ func TestWatchHangup(t *testing.T) {
 	}
 	defer server.Close()
 	gone := make(chan struct{})
-	stop := watchHangup(server, func() { close(gone) })
+	stop := WatchHangup(server, func() { close(gone) })
 	defer stop()
 	// Bytes that wait unread must not hide the close behind them.
 	_, _ = client.Write([]byte("unread"))

@@ -1,12 +1,12 @@
 //go:build !linux
 
-package proxy
+package wire
 
 import "net"
 
-// watchHangup needs POLLRDHUP, which only Linux has; elsewhere the budgets of
+// WatchHangup needs POLLRDHUP, which only Linux has; elsewhere the budgets of
 // the route end the wait for a client that gave up.
-func watchHangup(net.Conn, func()) (stop func()) { return func() {} }
+func WatchHangup(net.Conn, func()) (stop func()) { return func() {} }
 
 // waitReadable leaves the waiting to the read.
 func waitReadable(net.Conn) error { return nil }
