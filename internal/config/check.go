@@ -21,6 +21,9 @@ func (l *loader) check() {
 			l.mistake(line, hinted(fmt.Sprintf("[socks.%s] has no url", dotted([]string{name})), `write url = "socks5://IP:PORT"`))
 		}
 	}
+	if len(l.c.Tor.Bridges) > 0 && l.c.Tor.Mode == "system" {
+		l.mistake(l.keys[join("tor", "bridges")], hinted("bridges: the system's Tor has its own", `set them in its torrc, or mode = "managed"`))
+	}
 	l.checkListen()
 	for name, written := range l.domains {
 		l.checkDomain(name, written)

@@ -42,6 +42,15 @@ type Config struct {
 	Limits Limits
 	SOCKS  map[string]*url.URL // the hops of the socks:NAME routes
 	Rules  policy.Rules
+	Onion  Onion
+
+	lines map[string]int // where each key of the file stands
+}
+
+// MistakeAt is a mistake that the caller found in the value of a key, such as
+// MistakeAt(err, "tor", "bridges").
+func (c *Config) MistakeAt(err error, key ...string) Mistake {
+	return Mistake{File: c.File, Line: c.lines[join(key...)], What: presentable(wrap(key[len(key)-1], err).Error())}
 }
 
 // Listen says where clients connect.
@@ -60,6 +69,14 @@ type Tor struct {
 	SOCKS   []string // where the system's Tor may be: HOST:PORT or unix:PATH
 	Control string   // its control port, likewise; "" is none
 	Torrc   string   // a file whose lines a managed Tor takes as well
+	Bridges []string // lines that onion.ParseBridge reads; whoever loads them checks them
+}
+
+// Onion says what the clients of a published onion service may cost; 0 is no
+// bound.
+type Onion struct {
+	CircuitConnections int // at a time, of one circuit
+	CircuitPerMinute   int // new ones in a minute, of one circuit
 }
 
 // DNS says who is asked for names, over the decided route.

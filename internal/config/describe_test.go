@@ -37,7 +37,7 @@ func TestDescribe(t *testing.T) {
 		}
 		source.SetString(BuiltIn)
 	}
-	got.File = ""
+	got.File, got.lines = "", Default().lines
 	if want := Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

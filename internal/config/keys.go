@@ -47,6 +47,14 @@ var sections = []section{
 			func(c *Config, v value) error { return v.optionalAddress(&c.Tor.Control) }},
 		{"torrc", `""`, "A file whose lines a managed Tor takes as well.",
 			func(c *Config, v value) error { return v.path(&c.Tor.Torrc) }},
+		{"bridges", `[]`, "Bridge lines for networks that block Tor (obfs4, snowflake, webtunnel or plain), as bridges.torproject.org gives them; they need a managed Tor.",
+			func(c *Config, v value) error { return v.texts(&c.Tor.Bridges) }},
+	}},
+	{"onion", "What one Tor circuit may do at the onion services that `xmpp-gw onion publish` publishes; 0 is no bound.", []key[*Config]{
+		{"circuit_connections", "64", "How many connections one circuit may have open.",
+			func(c *Config, v value) error { return v.number(&c.Onion.CircuitConnections, 0, 1_000_000) }},
+		{"circuit_per_minute", "120", "How many connections one circuit may open in a minute.",
+			func(c *Config, v value) error { return v.number(&c.Onion.CircuitPerMinute, 0, 1_000_000) }},
 	}},
 	{"dns", "Who is asked for names, in turn, over the decided route; never the system's resolver.", []key[*Config]{
 		{"servers", `["tls://9.9.9.9:853#dns.quad9.net", "tls://1.1.1.1:853#cloudflare-dns.com"]`, "tls://IP:PORT#NAME or tcp://IP:PORT.",

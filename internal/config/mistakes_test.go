@@ -49,6 +49,9 @@ func TestMistakes(t *testing.T) {
 		{"[dns]\nservers = ['tls://u:pppp@9.9.9.9']", []string{`2: servers: | [secret]`}},
 		{"[domain.'a.b']\nendpoints = ['tls://u:pppp@a.b']", []string{`2: endpoints: | [secret]`}},
 
+		{"[tor]\nmode = 'system'\nbridges = ['192.0.2.1:9001']", []string{"3: bridges: the system's Tor has its own | managed"}},
+		{"[tor]\nbridges = 'x'", []string{"2: bridges: it must be a list"}},
+
 		// Sections and keys that are not there, or there twice.
 		{"[tor]\n[dns]\n[tor]\n", []string{"3: [tor] is there twice, first in line 1"}},
 		{"[domain.'a.b']\n[domain.\"a.b\"]", []string{"2: [domain.\"a.b\"] is there twice"}},

@@ -66,6 +66,7 @@ func Parse(file string, text []byte) (*Config, error) {
 		slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.What, b.What)) })
 		return nil, l.mistakes
 	}
+	l.c.lines = l.keys
 	return l.c, nil
 }
 

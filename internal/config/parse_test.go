@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,11 +51,13 @@ func TestDefaults(t *testing.T) {
 			C2S:    []string{"127.0.0.1:5222", "[::1]:5222"},
 			C2STLS: []string{"127.0.0.1:5223", "[::1]:5223"}, ClientTLS: "required", MaxConnections: 1000,
 		},
-		Tor:    Tor{Mode: "auto", SOCKS: []string{"unix:/run/tor/socks", "127.0.0.1:9050"}},
+		Tor:    Tor{Mode: "auto", SOCKS: []string{"unix:/run/tor/socks", "127.0.0.1:9050"}, Bridges: []string{}},
+		Onion:  Onion{CircuitConnections: 64, CircuitPerMinute: 120},
 		DNS:    DNS{Servers: []string{"tls://9.9.9.9:853#dns.quad9.net", "tls://1.1.1.1:853#cloudflare-dns.com"}},
 		Limits: Limits{PreAuthBytes: 16384, StanzaBytes: 524288, PreAuth: time.Minute, IdlePing: 90 * time.Second},
 		SOCKS:  c.SOCKS,
 		Rules:  c.Rules,
+		lines:  c.lines,
 	}
 	if !reflect.DeepEqual(c, want) || len(c.SOCKS)+len(c.Rules.Domains) != 0 {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -89,6 +92,9 @@ mode = "system"
 socks = ["unix:/run/x"]
 control = "unix:run/control"
 torrc = "extra.torrc"
+[onion]
+circuit_connections = 0
+circuit_per_minute = 7
 [dns]
 servers = ["tcp://127.0.0.1:53"]
 ca = "ca.pem"
@@ -126,8 +132,14 @@ password_file = "pw"
 	}) {
 		t.Errorf("%+v", got)
 	}
-	if got := c.Tor; !reflect.DeepEqual(got, Tor{"system", []string{"unix:/run/x"}, "unix:/etc/run/control", "/etc/extra.torrc"}) {
+	if got := c.Tor; !reflect.DeepEqual(got, Tor{"system", []string{"unix:/run/x"}, "unix:/etc/run/control", "/etc/extra.torrc", []string{}}) {
 		t.Errorf("%+v", got)
+	}
+	if got := c.Onion; got != (Onion{0, 7}) {
+		t.Errorf("%+v", got)
+	}
+	if m := c.MistakeAt(errors.New("no"), "onion", "circuit_per_minute"); m.Error() != "/etc/gw.toml:"+strconv.Itoa(m.Line)+": circuit_per_minute: no" || m.Line < 2 {
+		t.Errorf("%v", m)
 	}
 	if got := c.DNS; !reflect.DeepEqual(got, DNS{[]string{"tcp://127.0.0.1:53"}, "/etc/ca.pem"}) {
 		t.Errorf("%+v", got)
@@ -146,22 +158,22 @@ password_file = "pw"
 	for _, r := range d.Why {
 		why.WriteString(r.Key + "=" + r.Value + " " + strings.TrimPrefix(r.Source, "/etc/gw.toml:") + "\n")
 	}
-	if want := `route=socks:a b 32
-endpoints=tls://xmpp.example:5223 starttls://[::1]:1 42
-tls=pin 33
-min_tls=1.2 34
-pq=off 35
-ca=/etc/root.pem 43
-pin=tofu-strict 38
-pins=sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= 44
-sasl=originate 36
-auth_min=plain 37
-binding=require 30
-client_cert=/c.pem 45
-password_file=/etc/pw 46
-redirect=deny 39
-onion_upgrade=off 41
-registration=deny 40
+	if want := `route=socks:a b 35
+endpoints=tls://xmpp.example:5223 starttls://[::1]:1 45
+tls=pin 36
+min_tls=1.2 37
+pq=off 38
+ca=/etc/root.pem 46
+pin=tofu-strict 41
+pins=sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= 47
+sasl=originate 39
+auth_min=plain 40
+binding=require 33
+client_cert=/c.pem 48
+password_file=/etc/pw 49
+redirect=deny 42
+onion_upgrade=off 44
+registration=deny 43
 `; why.String() != want {
 		t.Errorf("got\n%swant\n%s", why.String(), want)
 	}

@@ -57,6 +57,11 @@ func (v value) strings() ([]string, error) {
 	return list, nil
 }
 
+func (v value) texts(to *[]string) (err error) {
+	*to, err = v.strings()
+	return err
+}
+
 func (v value) oneOf(to *string, choices ...string) error {
 	s, err := v.str()
 	if err != nil {
