@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,27 +66,40 @@ func (c *Client) connect() (net.Conn, error) {
 // Status asks how the daemon is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	err := c.ask(ctx, http.MethodGet, "/v1/status", &s)
+	err := c.ask(ctx, http.MethodGet, "/v1/status", nil, &s)
 	return s, err
 }
 
-// Sessions asks for the sessions that are open.
-func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
+// Sessions asks for the sessions that are open; with relays, also for the names
+// of the relays of their circuits.
+func (c *Client) Sessions(ctx context.Context, relays bool) ([]Session, error) {
 	var list sessionList
-	err := c.ask(ctx, http.MethodGet, "/v1/sessions", &list)
+	path := "/v1/sessions"
+	if relays {
+		path += "?relays=true"
+	}
+	err := c.ask(ctx, http.MethodGet, path, nil, &list)
 	return list.Sessions, err
 }
 
 // Reload makes the daemon read its configuration and certificates again, as
 // SIGHUP does, and reports why it did not.
 func (c *Client) Reload(ctx context.Context) error {
-	return c.ask(ctx, http.MethodPost, "/v1/reload", &struct{}{})
+	return c.ask(ctx, http.MethodPost, "/v1/reload", nil, &struct{}{})
 }
 
-// ask does one request. Its errors are ErrNotRunning, an *Error of the daemon,
-// or one of the connection.
-func (c *Client) ask(ctx context.Context, method, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://xmpp-gw"+path, nil)
+// ask does one request; question, unless it is nil, is its body. The errors are
+// ErrNotRunning, an *Error of the daemon, or one of the connection.
+func (c *Client) ask(ctx context.Context, method, path string, question, into any) error {
+	var body io.Reader
+	if question != nil {
+		b, err := json.Marshal(question)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://xmpp-gw"+path, body)
 	if err != nil {
 		return err
 	}
@@ -97,15 +111,15 @@ func (c *Client) ask(ctx context.Context, method, path string, into any) error {
 		return fmt.Errorf("ask the daemon: %w", errors.Unwrap(err))
 	}
 	defer resp.Body.Close()
-	body := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
+	answer := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode == http.StatusOK {
-		if err := body.Decode(into); err != nil {
+		if err := answer.Decode(into); err != nil {
 			return fmt.Errorf("the daemon's answer cannot be read: %w", err)
 		}
 		return nil
 	}
 	var failed errorBody
-	if err := body.Decode(&failed); err != nil || failed.Error == nil {
+	if err := answer.Decode(&failed); err != nil || failed.Error == nil {
 		return fmt.Errorf("the daemon answered %s", resp.Status)
 	}
 	return failed.Error

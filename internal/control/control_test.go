@@ -18,7 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type fakeDaemon struct{ reloadErr error }
+type fakeDaemon struct {
+	reloadErr error
+	fakeOnions
+}
 
 var started = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
@@ -31,9 +34,14 @@ func (fakeDaemon) Status() Status {
 	}
 }
 
-func (fakeDaemon) Sessions(context.Context) []Session {
+func (fakeDaemon) Sessions(_ context.Context, relays bool) []Session {
+	var names []string
+	if relays {
+		names = []string{"guard", "middle"}
+	}
 	return []Session{{
-		ID: "7f3a", Started: started, Age: 61, State: "online", Domain: "example.org", ClientTLS: "TLS 1.3", Route: "tor",
+		Relays: names,
+		ID:     "7f3a", Started: started, Age: 61, State: "online", Domain: "example.org", ClientTLS: "TLS 1.3", Route: "tor",
 		Endpoint: "starttls://xmpp.example.org:5222", Circuit: "12",
 		TLS:  TLS{Version: "TLS 1.3", Group: "X25519MLKEM768", Cipher: "TLS_AES_128_GCM_SHA256", Identity: "example.org"},
 		SASL: SASL{Mode: "originate", Mechanism: "SCRAM-SHA-256-PLUS", Binding: "tls-exporter"},
@@ -76,11 +84,11 @@ func TestClient(t *testing.T) {
 	if want := (fakeDaemon{}).Status(); !reflect.DeepEqual(status, want) {
 		t.Errorf("Status\n got %+v\nwant %+v", status, want)
 	}
-	sessions, err := c.Sessions(ctx)
+	sessions, err := c.Sessions(ctx, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (fakeDaemon{}).Sessions(context.Background()); !reflect.DeepEqual(sessions, want) {
+	if want := (fakeDaemon{}).Sessions(context.Background(), false); !reflect.DeepEqual(sessions, want) {
 		t.Errorf("Sessions\n got %+v\nwant %+v", sessions, want)
 	}
 	if err := c.Reload(ctx); err != nil {
@@ -119,7 +127,7 @@ func TestReloadFails(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := NewClient(serve(t, fakeDaemon{tt.err}, everybody))
+			c := NewClient(serve(t, fakeDaemon{reloadErr: tt.err}, everybody))
 			defer c.Close()
 			e, ok := errors.AsType[*Error](c.Reload(context.Background()))
 			if !ok || *e != tt.want {
@@ -177,7 +185,7 @@ func TestUnknownRequests(t *testing.T) {
 	for _, r := range [][2]string{
 		{"GET", "/"}, {"GET", "/v2/status"}, {"POST", "/v1/status"}, {"GET", "/v1/reload"}, {"GET", "/v1/status/"},
 	} {
-		err := c.ask(context.Background(), r[0], r[1], nil)
+		err := c.ask(context.Background(), r[0], r[1], nil, nil)
 		if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.What, "no such request") {
 			t.Errorf("%v: %v", r, err)
 		}
@@ -205,8 +213,8 @@ func TestEmptyListsAreLists(t *testing.T) {
 
 type emptyDaemon struct{ fakeDaemon }
 
-func (emptyDaemon) Status() Status                     { return Status{} }
-func (emptyDaemon) Sessions(context.Context) []Session { return nil }
+func (emptyDaemon) Status() Status                           { return Status{} }
+func (emptyDaemon) Sessions(context.Context, bool) []Session { return nil }
 
 func TestNotRunning(t *testing.T) {
 	dir := t.TempDir()
@@ -365,7 +373,7 @@ func TestOtherProcess(t *testing.T) {
 
 // The names are documented: scripts depend on them.
 func TestJSONNames(t *testing.T) {
-	b, err := json.Marshal((fakeDaemon{}).Sessions(context.Background())[0])
+	b, err := json.Marshal((fakeDaemon{}).Sessions(context.Background(), false)[0])
 	if err != nil {
 		t.Fatal(err)
 	}

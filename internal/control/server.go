@@ -15,10 +15,13 @@ import (
 // Daemon is what the control socket asks. Its methods are called concurrently.
 type Daemon interface {
 	Status() Status
-	Sessions(ctx context.Context) []Session
+	// Sessions are those that are open, with the relays of their circuits where
+	// these are asked for.
+	Sessions(ctx context.Context, relays bool) []Session
 	// Reload reads the configuration and the certificates again. An error, best
 	// an [*Error], means that everything is as it was.
 	Reload(ctx context.Context) error
+	Onions
 }
 
 // requestTime bounds one request from its first byte to the last of its answer.
@@ -52,6 +55,7 @@ func newServer(d Daemon, allow func(peer) bool) *Server {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/sessions", s.sessions)
 	mux.HandleFunc("POST /v1/reload", s.reload)
+	s.onionRoutes(mux)
 	mux.HandleFunc("/", s.unknown)
 	s.http = &http.Server{
 		Handler:        s.checked(mux),
@@ -103,7 +107,7 @@ type sessionList struct {
 }
 
 func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
-	list := sessionList{Sessions: s.daemon.Sessions(r.Context())}
+	list := sessionList{Sessions: s.daemon.Sessions(r.Context(), r.URL.Query().Get("relays") == "true")}
 	if list.Sessions == nil {
 		list.Sessions = []Session{}
 	}

@@ -9,7 +9,8 @@
 // added to it, never renamed or given another meaning, within /v1.
 //
 // The answers name the domains, endpoints and circuits of the owner's sessions.
-// They hold no JID, no stanza and no secret.
+// They hold no JID and no stanza, and a secret only where one was asked for: an
+// onion service's key, and a new client's.
 package control
 
 import "time"
@@ -88,8 +89,11 @@ type Session struct {
 	// tls://HOST:PORT.
 	Endpoint string `json:"endpoint,omitempty"`
 	Circuit  string `json:"circuit,omitempty"`
-	TLS      TLS    `json:"tls"`
-	SASL     SASL   `json:"sasl"`
+	// Relays are those of the circuit, nearest first; only where they were asked
+	// for.
+	Relays []string `json:"relays,omitempty"`
+	TLS    TLS      `json:"tls"`
+	SASL   SASL     `json:"sasl"`
 	// Up is what went from the client to the server, in bytes and stanzas, and
 	// Down the other way.
 	Up   Flow `json:"up"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -15,9 +14,6 @@ import (
 
 // drainTime is how long a direction may be silent once the other has ended.
 const drainTime = 5 * time.Minute
-
-// probePause is how old the news of a target that does not answer may be.
-const probePause = 5 * time.Second
 
 // Target is the server that a forwarder hands connections to.
 type Target struct {
@@ -31,24 +27,19 @@ type Target struct {
 
 // Forwarder hands the connections of a [Gate] on to a target.
 type Forwarder struct {
-	gate   *Gate
-	target Target
-	log    *slog.Logger
-	drain  time.Duration
+	gate  *Gate
+	proxy haproxy.Version
+	probe *Probe
+	drain time.Duration
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-
-	probing sync.Mutex
-	mu      sync.Mutex
-	err     error // the last dial's
-	asked   time.Time
 }
 
 // To hands the connections of g, which it owns from then on, to t until Close.
 func To(g *Gate, t Target) *Forwarder {
-	f := &Forwarder{gate: g, target: t, log: g.options.Log, drain: drainTime}
+	f := &Forwarder{gate: g, proxy: t.Proxy, probe: NewProbe(t.Dial, g.options.Log), drain: drainTime}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.wg.Go(f.run)
 	return f
@@ -72,55 +63,20 @@ func (f *Forwarder) Close() error {
 	return err
 }
 
-// Check says whether the target answers: nil, or why it does not. It goes by the
-// last connection; where that failed, or there was none, the target is tried.
-func (f *Forwarder) Check(ctx context.Context) error {
-	f.probing.Lock()
-	defer f.probing.Unlock()
-	f.mu.Lock()
-	err, asked := f.err, f.asked
-	f.mu.Unlock()
-	if !asked.IsZero() && (err == nil || time.Since(asked) < probePause) {
-		return err
-	}
-	conn, err := f.dial(ctx)
-	if err == nil {
-		_ = conn.Close()
-	}
-	return err
-}
-
-// dial connects to the target and notes whether that works. Each change is
-// logged once.
-func (f *Forwarder) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := f.target.Dial(ctx)
-	if err != nil && ctx.Err() != nil {
-		return nil, err // the caller's end says nothing about the target
-	}
-	f.mu.Lock()
-	before := f.err
-	f.err, f.asked = err, time.Now()
-	f.mu.Unlock()
-	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		f.log.Warn("clients of a published service are turned away; start the server that it leads to, or publish it with another --target", "err", err)
-	case err == nil && before != nil:
-		f.log.Info("the target of a published service answers again")
-	}
-	return conn, err
-}
+// Check says whether the target answers; see [Probe.Check].
+func (f *Forwarder) Check(ctx context.Context) error { return f.probe.Check(ctx) }
 
 // serve hands one connection on.
 func (f *Forwarder) serve(client *Conn) {
 	defer client.Close()
-	server, err := f.dial(f.ctx)
+	server, err := f.probe.dial(f.ctx)
 	if err != nil {
 		return
 	}
 	defer server.Close()
 	end := context.AfterFunc(f.ctx, func() { _ = server.Close() })
 	defer end()
-	if header := client.header.Append(nil, f.target.Proxy); len(header) > 0 {
+	if header := client.header.Append(nil, f.proxy); len(header) > 0 {
 		if _, err := server.Write(header); err != nil {
 			return
 		}

@@ -52,6 +52,20 @@ func Read(path string, deny Access, limit int64) ([]byte, error) {
 	return b, nil
 }
 
+// Check refuses what Read refuses, for a file that something else reads, such as
+// a database. A file that is exchanged afterwards is not noticed: its directory
+// has to be this user's alone to write.
+func Check(path string, deny Access) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	return judge(path, info, deny)
+}
+
 // Dir makes the directory path (0700) where it is missing, and refuses one that
 // is not this user's alone to write.
 func Dir(path string, deny Access) error {

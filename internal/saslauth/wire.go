@@ -38,12 +38,29 @@ func (p Protocol) Challenge(data []byte) []byte { return p.element("challenge", 
 // Success is a server's <success/>. identity is the account's bare JID, which
 // SASL2 carries and SASL does not.
 func (p Protocol) Success(identity string) []byte {
+	return p.AppendSuccess(nil, nil, identity)
+}
+
+// AppendSuccess appends a server's <success/> with the mechanism's data (nil for
+// none). identity and inline, what became of the features that the client asked
+// for with its login, are SASL2's alone (XEP-0388 §2.6.1).
+func (p Protocol) AppendSuccess(dst, data []byte, identity string, inline ...[]byte) []byte {
 	if p == SASL1 {
-		return []byte("<success xmlns='" + xmppstream.NSSASL + "'/>")
+		return p.appendElement(dst, "success", data)
 	}
-	b := []byte("<success xmlns='" + xmppstream.NSSASL2 + "'><authorization-identifier>")
-	b = xmppstream.Escape(b, identity)
-	return append(b, "</authorization-identifier></success>"...)
+	dst = append(dst, "<success xmlns='"+xmppstream.NSSASL2+"'>"...)
+	if data != nil {
+		dst = append(dst, "<additional-data>"...)
+		dst = base64.StdEncoding.AppendEncode(dst, data)
+		dst = append(dst, "</additional-data>"...)
+	}
+	dst = append(dst, "<authorization-identifier>"...)
+	dst = xmppstream.Escape(dst, identity)
+	dst = append(dst, "</authorization-identifier>"...)
+	for _, b := range inline {
+		dst = append(dst, b...)
+	}
+	return append(dst, "</success>"...)
 }
 
 // Failure is a server's <failure/>. The conditions are elements of RFC 6120 in
@@ -90,13 +107,22 @@ func (p Protocol) response(data []byte) []byte { return p.element("response", da
 func (p Protocol) abort() []byte { return p.element("abort", nil) }
 
 func (p Protocol) element(name string, data []byte) []byte {
-	b := []byte("<" + name + " xmlns='" + p.space() + "'")
+	return p.appendElement(make([]byte, 0, 64+base64.StdEncoding.EncodedLen(len(data))), name, data)
+}
+
+func (p Protocol) appendElement(b []byte, name string, data []byte) []byte {
+	b = append(b, '<')
+	b = append(b, name...)
+	b = append(b, " xmlns='"...)
+	b = append(b, p.space()...)
 	if len(data) == 0 {
-		return append(b, "/>"...)
+		return append(b, "'/>"...)
 	}
-	b = append(b, '>')
+	b = append(b, "'>"...)
 	b = base64.StdEncoding.AppendEncode(b, data)
-	return append(b, "</"+name+">"...)
+	b = append(b, "</"...)
+	b = append(b, name...)
+	return append(b, '>')
 }
 
 // decode reads the base64 of an element. "=" stands for empty data where an

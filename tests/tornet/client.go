@@ -107,6 +107,16 @@ type Service struct {
 // HiddenService publishes an onion service with a new address and waits until
 // its descriptor is at every directory that a client may ask.
 func (n *Network) HiddenService(ctx context.Context, ports ...Port) (*Service, error) {
+	return n.service(ctx, "", ports)
+}
+
+// Backend is HiddenService for a node behind OnionBalance: it also answers to
+// those who come with a descriptor of the address frontend.
+func (n *Network) Backend(ctx context.Context, frontend string, ports ...Port) (*Service, error) {
+	return n.service(ctx, frontend, ports)
+}
+
+func (n *Network) service(ctx context.Context, frontend string, ports []Port) (*Service, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyBudget)
 	defer cancel()
 	// The service is configured while the network is off, so that no upload
@@ -115,7 +125,7 @@ func (n *Network) HiddenService(ctx context.Context, ports ...Port) (*Service, e
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.publish(ctx, ports)
+	s, err := c.publish(ctx, frontend, ports)
 	if err != nil {
 		defer c.Close()
 		return nil, fmt.Errorf("%w\n%s", err, c.node.tail(12))
@@ -123,7 +133,7 @@ func (n *Network) HiddenService(ctx context.Context, ports ...Port) (*Service, e
 	return s, nil
 }
 
-func (c *Client) publish(ctx context.Context, ports []Port) (*Service, error) {
+func (c *Client) publish(ctx context.Context, frontend string, ports []Port) (*Service, error) {
 	events, err := c.ctl.Events(ctx, "HS_DESC")
 	if err != nil {
 		return nil, err
@@ -133,6 +143,14 @@ func (c *Client) publish(ctx context.Context, ports []Port) (*Service, error) {
 	conf := fmt.Sprintf("SETCONF HiddenServiceDir=\"%s\"", dir)
 	for _, p := range ports {
 		conf += fmt.Sprintf(" HiddenServicePort=\"%d %s\"", p.Virtual, p.Target)
+	}
+	if frontend != "" {
+		conf += " HiddenServiceOnionBalanceInstance=1"
+		err := errors.Join(os.Mkdir(dir, 0o700),
+			os.WriteFile(filepath.Join(dir, "ob_config"), []byte("MasterOnionAddress "+frontend+"\n"), 0o600))
+		if err != nil {
+			return nil, err
+		}
 	}
 	for _, command := range []string{conf, "SETCONF DisableNetwork=0"} {
 		if _, err := c.ctl.Request(ctx, command); err != nil {
