@@ -1,0 +1,7 @@
+package tlsauth
+
+import "crypto/x509"
+
+// XMPPAddrs are the XMPP addresses that a certificate names (RFC 6120 §13.7.1.4),
+// as they are written there. That somebody signed them is for the caller to check.
+func XMPPAddrs(cert *x509.Certificate) []string { return namesOf(cert).xmpp }
