@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"testing"
+)
+
+func TestAccounts(t *testing.T) {
+	every(t, func(t *testing.T, d *DB) {
+		ctx := context.Background()
+		keys := []Keys{
+			{"SHA-1", []byte{1, 2}, 4096, []byte{3}, []byte{4}},
+			{"SHA-512", []byte{0}, 10000, []byte{255}, []byte{0, 0}},
+		}
+		a := Account{Address: juliet, Admin: true, Created: date(0), LastSeen: date(1)}
+		must(t, d.CreateAccount(ctx, a, keys))
+		want(t, d.CreateAccount(ctx, Account{Address: juliet}, nil), ErrExists)
+		got, err := d.Account(ctx, juliet)
+		must(t, err)
+		if got != a {
+			t.Errorf("account %+v, want %+v", got, a)
+		}
+		k, err := d.AccountKeys(ctx, juliet)
+		must(t, err)
+		if !reflect.DeepEqual(k, keys) {
+			t.Errorf("keys %v, want %v", k, keys)
+		}
+		must(t, d.SetAccountKeys(ctx, juliet, keys[1:]))
+		k, err = d.AccountKeys(ctx, juliet)
+		must(t, err)
+		if !reflect.DeepEqual(k, keys[1:]) {
+			t.Errorf("keys %v, want %v", k, keys[1:])
+		}
+		must(t, d.SetAdmin(ctx, juliet, false))
+		must(t, d.SetDisabled(ctx, juliet, true))
+		must(t, d.SetLastSeen(ctx, juliet, date(2)))
+		got, err = d.Account(ctx, juliet)
+		must(t, err)
+		if w := (Account{Address: juliet, Disabled: true, Created: date(0), LastSeen: date(2)}); got != w {
+			t.Errorf("account %+v, want %+v", got, w)
+		}
+
+		must(t, d.CreateAccount(ctx, Account{Address: nurse}, nil))
+		got, err = d.Account(ctx, nurse)
+		must(t, err)
+		if got != (Account{Address: nurse}) {
+			t.Errorf("account %+v, want one without times", got)
+		}
+		if k, err := d.AccountKeys(ctx, nurse); err != nil || len(k) != 0 {
+			t.Errorf("keys of an account without a password: %v, %v", k, err)
+		}
+	})
+}
+
+func TestMissingAccount(t *testing.T) {
+	every(t, func(t *testing.T, d *DB) {
+		ctx := context.Background()
+		// One that owns something without an account is no account.
+		must(t, d.PutDocument(ctx, romeo, "private", "x", []byte("<x/>"), 1))
+		for _, a := range []struct {
+			name string
+			err  error
+		}{
+			{"SetAdmin", d.SetAdmin(ctx, romeo, true)},
+			{"SetDisabled", d.SetDisabled(ctx, juliet, true)},
+			{"SetLastSeen", d.SetLastSeen(ctx, romeo, date(0))},
+			{"SetAccountKeys", d.SetAccountKeys(ctx, romeo, nil)},
+			{"DeleteAccount", d.DeleteAccount(ctx, romeo)},
+			{"DeleteAccount", d.DeleteAccount(ctx, juliet)},
+			{"Account", second(d.Account(ctx, romeo))},
+			{"AccountKeys", second(d.AccountKeys(ctx, romeo))},
+		} {
+			if a.err != ErrNotFound {
+				t.Errorf("%s: %v, want ErrNotFound", a.name, a.err)
+			}
+		}
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestListAccounts(t *testing.T) {
+	every(t, func(t *testing.T, d *DB) {
+		ctx := context.Background()
+		// In the order of bytes, which is not that of most languages.
+		names := []string{"a", "b-c", "ba", "bb", "z", "ä"}
+		for i := range names {
+			must(t, d.CreateAccount(ctx, Account{Address: addr(names[len(names)-1-i] + "@capulet.example")}, nil))
+		}
+		must(t, d.CreateAccount(ctx, Account{Address: romeo}, nil))
+		var got []string
+		for after := ""; ; after = got[len(got)-1] {
+			page, err := d.ListAccounts(ctx, "capulet.example", after, 4)
+			must(t, err)
+			for _, a := range page {
+				got = append(got, a.Address.Local)
+			}
+			if len(page) < 4 {
+				break
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(names) {
+			t.Errorf("accounts %q, want %q", got, names)
+		}
+	})
+}
