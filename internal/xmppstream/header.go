@@ -263,10 +263,12 @@ func (s *scanner) takeScope(b []byte, h *Header, def int32) {
 		}
 		if d.Prefix != "stream" || d.URI != NSStream {
 			s.base.carry = append(s.base.carry, carried{d.Prefix, declText(d)})
+			s.base.ownStream = s.base.ownStream || d.Prefix == "stream"
 		}
 	}
 	if defaultNS != NSClient {
 		s.base.carry = append(s.base.carry, carried{"", declText(Decl{"", defaultNS})})
+		s.base.ownDefault = true
 	}
 	s.base.scope, s.base.arena = len(s.scope), len(s.arena)
 }

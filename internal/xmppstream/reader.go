@@ -257,12 +257,14 @@ func (r *Reader) fillHead(e *Element, b []byte) {
 	s, h := &r.scan, &r.scan.head
 	e.Space, e.Name = s.bytes(b, h.uri), s.bytes(b, h.root)
 	e.To, e.From, e.ID, e.Type = s.optional(b, h.to), s.optional(b, h.from), s.optional(b, h.id), s.optional(b, h.kind)
+	e.Lang = s.optional(b, h.lang)
 	e.insert, e.decls = int(h.insert), s.bytes(b, h.decls)
 	e.Children = e.Children[:0]
 	for k := range h.children {
 		e.Children = extend(e.Children)
 		c := &e.Children[k]
 		c.Space, c.Name = s.bytes(b, h.children[k].uri), s.bytes(b, h.children[k].name)
+		c.Start, c.End = h.children[k].start, h.children[k].end
 	}
 }
 

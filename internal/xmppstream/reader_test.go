@@ -63,7 +63,7 @@ func TestReaderYieldsHeads(t *testing.T) {
 		t.Errorf("head %q %q to %q id %q type %q from %q", e.Space, e.Name, e.To, e.ID, e.Type, e.From)
 	}
 	if len(e.Children) != 3 || !e.HasChild(NSClient, "body") || !e.HasChild("urn:x", "x") || !e.HasChild("u", "y") || e.HasChild(NSClient, "z") {
-		t.Errorf("children %q", e.Children)
+		t.Errorf("children %+v", e.Children)
 	}
 	n, err := e.Node()
 	if err != nil || n.ChildText(NSClient, "body") != "hi" || n.Attr("to") != "a&b@example.org" || n.Attr("from") != "" {

@@ -57,6 +57,8 @@ type base struct {
 	scope, arena int       // how much of the scanner's slices belongs to the header
 	def          int32     // binding of the default namespace, -1: none
 	carry        []carried // declarations that another stream's header does not have
+	ownDefault   bool      // carry has one of the default namespace
+	ownStream    bool      // carry has one of the prefix "stream"
 }
 
 // carried is a declaration of the header and how it is written on an element, with a leading space.
@@ -70,6 +72,7 @@ type tag struct {
 	empty    bool // <a/>
 	decls    int  // number of namespace declarations
 	prefixed bool // has prefixed attributes other than declarations
+	end      int  // index after it
 }
 
 // local is the name without its prefix.
@@ -84,12 +87,21 @@ func (t *tag) local() span {
 type head struct {
 	root, uri          span
 	to, from, id, kind span
+	lang               span
+	fromAttr, toAttr   span // the attributes whole, with the space before them; empty when absent
 	insert             int32
+	end                int  // of the root's start tag
+	closed             bool // the root is an empty-element tag
+	defaulted          bool // the root declares the default namespace, or will with decls
+	streamed           bool // likewise the prefix "stream"
 	decls              span
 	children           []childSpan
 }
 
-type childSpan struct{ name, uri span }
+type childSpan struct {
+	name, uri  span
+	start, end int
+}
 
 var absent = span{0, -1}
 
@@ -181,8 +193,13 @@ func (s *scanner) element(b []byte) (int, error) {
 			}
 			return 0, err
 		}
-		if len(s.stack) == 0 {
+		switch len(s.stack) {
+		case 0:
 			return i, nil
+		case 1: // a child has ended here, or the root has begun
+			if n := len(s.head.children); n > 0 {
+				s.head.children[n-1].end = i
+			}
 		}
 		s.at = i
 	}
@@ -351,6 +368,7 @@ func (s *scanner) startTag(b []byte, i int) (int, error) {
 		}
 		switch b[i] {
 		case '>':
+			t.end = i + 1
 			return i + 1, nil
 		case '/':
 			if i+1 == len(b) {
@@ -359,7 +377,7 @@ func (s *scanner) startTag(b []byte, i int) (int, error) {
 			if b[i+1] != '>' {
 				return 0, malformed("a slash inside a tag")
 			}
-			t.empty = true
+			t.empty, t.end = true, i+2
 			return i + 2, nil
 		}
 		if !spaced {

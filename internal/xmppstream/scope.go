@@ -35,6 +35,7 @@ func (s *scanner) enter(b []byte) error {
 		s.head.children = extend(s.head.children)
 		c := &s.head.children[len(s.head.children)-1]
 		c.name, c.uri = name, t.uri
+		c.start, c.end = int(t.name.off)-1, 0
 	}
 	if t.empty {
 		s.scope = s.scope[:outer]
@@ -161,28 +162,40 @@ func (s *scanner) noteRoot(b []byte) {
 	h, t := &s.head, &s.tag
 	h.uri, h.root = t.uri, t.local()
 	h.insert = t.name.off + t.name.n
-	h.to, h.from, h.id, h.kind = absent, absent, absent, absent
+	h.to, h.from, h.id, h.kind, h.lang = absent, absent, absent, absent, absent
+	h.fromAttr, h.toAttr = span{}, span{}
+	h.end, h.closed = t.end, t.empty
+	h.defaulted, h.streamed = s.base.ownDefault, s.base.ownStream
+	if t.decls > 0 {
+		h.defaulted = h.defaulted || s.declares(b, "")
+		h.streamed = h.streamed || s.declares(b, "stream")
+	}
 	h.decls = span{}
 	if len(s.base.carry) > 0 {
 		h.decls = s.carry(b)
 	}
 	for k := range s.attrs {
 		a := &s.attrs[k]
-		if a.name.n != 2 && a.name.n != 4 {
+		if a.name.n != 2 && a.name.n != 4 && a.name.n != 8 {
 			continue
 		}
 		switch string(b[a.name.off : a.name.off+a.name.n]) {
 		case "to":
-			h.to = s.value(b, a)
+			h.to, h.toAttr = s.value(b, a), a.whole()
 		case "from":
-			h.from = s.value(b, a)
+			h.from, h.fromAttr = s.value(b, a), a.whole()
 		case "id":
 			h.id = s.value(b, a)
 		case "type":
 			h.kind = s.value(b, a)
+		case "xml:lang":
+			h.lang = s.value(b, a)
 		}
 	}
 }
+
+// whole is the attribute with the space before it.
+func (a *attr) whole() span { return span{a.name.off - 1, a.value.off + a.value.n + 2 - a.name.off} }
 
 // carry puts into the arena the declarations that the root needs on another stream: those of the
 // header, without those that the root makes itself.

@@ -106,6 +106,7 @@ type Element struct {
 	Space, Name []byte
 	// Attribute values of the root with references decoded; nil when absent.
 	To, From, ID, Type []byte
+	Lang               []byte // xml:lang
 	// Children are the direct children, in document order.
 	Children []Child
 
@@ -114,8 +115,11 @@ type Element struct {
 	reader *Reader
 }
 
-// Child is the resolved name of a direct child.
-type Child struct{ Space, Name []byte }
+// Child is the resolved name of a direct child, and where in Raw it stands.
+type Child struct {
+	Space, Name []byte
+	Start, End  int
+}
 
 // Is reports whether the element's root has this namespace and local name.
 func (e *Element) Is(space, name string) bool {
