@@ -68,6 +68,8 @@ var bans = []ban{
 					return name == "Connect"
 				case "net/smtp", "net/rpc", "golang.org/x/net/websocket":
 					return strings.HasPrefix(name, "Dial")
+				case "github.com/coder/websocket": // internal/websocket gives it the connection
+					return name == "Dial" && !s.in("internal/websocket")
 				}
 				return false
 			})
@@ -378,6 +380,8 @@ func TestBansBite(t *testing.T) {
 		{"proxy/x_test.go", `import "net"; var d net.Dialer`, ""},
 		{"tests/lab/x.go", `import "net"; var f = net.Dial`, ""},
 		{"proxy/x.go", `import "net"; var f = net.Listen`, ""},
+		{"proxy/x.go", `import "github.com/coder/websocket"; var f = websocket.Dial`, "dial"},
+		{"internal/websocket/x.go", `import ws "github.com/coder/websocket"; var f = ws.Dial`, ""},
 
 		{"internal/egress/x.go", `import "golang.org/x/net/proxy"; var d = proxy.Direct`, "ambient proxy"},
 		{"internal/egress/x_test.go", `import xp "golang.org/x/net/proxy"; var d = xp.FromEnvironment()`, "ambient proxy"},

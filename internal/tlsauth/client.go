@@ -11,14 +11,24 @@ import (
 	"xmpp-gw/policy"
 )
 
-// alpn is the protocol of direct TLS (XEP-0368 §4).
-const alpn = "xmpp-client"
+// alpn is the protocol that a transport asks for: direct TLS has one of its own
+// (XEP-0368 §4), a WebSocket begins as HTTP (RFC 6455 §1.3; HTTP/2 has another
+// handshake), and in a stream that was upgraded there is none to choose.
+func alpn(t policy.Transport) string {
+	switch t {
+	case policy.DirectTLS:
+		return "xmpp-client"
+	case policy.WebSocket:
+		return "http/1.1"
+	}
+	return ""
+}
 
 // Options say whom to expect.
 type Options struct {
 	// Decision is what policy demands; its zero value is refused.
 	Decision policy.Decision
-	// Endpoint is what was reached. It says whether this is direct TLS and
+	// Endpoint is what was reached. It says which protocol goes inside TLS and
 	// whether an onion address is the proof; its host is never a name to verify.
 	Endpoint policy.Endpoint
 	Roots    *x509.CertPool   // the trusted authorities; nil: the system's
@@ -110,8 +120,8 @@ func (v *verifier) config() (*tls.Config, error) {
 		InsecureSkipVerify: true,
 		VerifyConnection:   v.verify,
 	}
-	if v.endpoint.Transport == policy.DirectTLS {
-		conf.NextProtos = []string{alpn}
+	if p := alpn(v.endpoint.Transport); p != "" {
+		conf.NextProtos = []string{p}
 	}
 	if v.decision.ClientCert == "" {
 		return conf, nil

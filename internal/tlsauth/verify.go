@@ -57,7 +57,7 @@ func newVerifier(o Options) (*verifier, error) {
 		return nil, incomplete("whether the key exchange is post-quantum (pq)")
 	case d.Pin == policy.PinUnset || d.Pin > policy.PinTOFUStrict:
 		return nil, incomplete("whether keys are remembered (pin)")
-	case o.Endpoint.Transport != policy.STARTTLS && o.Endpoint.Transport != policy.DirectTLS:
+	case o.Endpoint.Transport != policy.STARTTLS && o.Endpoint.Transport != policy.DirectTLS && o.Endpoint.Transport != policy.WebSocket:
 		return nil, incomplete("how it speaks TLS")
 	case d.TLS == policy.TLSPin && len(d.Pins) == 0:
 		return nil, no(`tls = "pin" is set and no pin is`, `add pins = ["sha256/…"] to `+v.section())
@@ -99,7 +99,7 @@ func (v *verifier) verify(state tls.ConnectionState) error {
 	}
 	// A server that selects nothing does not know ALPN; one that selects something
 	// else is another service (RFC 7301 §3.2).
-	if p := state.NegotiatedProtocol; p != "" && p != alpn {
+	if p := state.NegotiatedProtocol; p != "" && p != alpn(v.endpoint.Transport) {
 		return &Error{Kind: ErrALPN, What: "the server of " + v.domain + " speaks another protocol here",
 			Why: "it chose " + printable(p, 32), Hint: hintPort}
 	}
