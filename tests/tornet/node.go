@@ -35,8 +35,8 @@ func (r *node) start(empty string) error {
 		return err
 	}
 	file := filepath.Join(r.dir, "torrc")
-	torrc := fmt.Sprintf("%sDataDirectory \"%s\"\nNickname %s\nLog notice stdout\nLog [rend]info file /tmp/gwd-%s.log\n__OwningControllerProcess %d\n",
-		r.torrc, r.dir, r.name, r.name, os.Getpid())
+	torrc := fmt.Sprintf("%sDataDirectory \"%s\"\nNickname %s\nLog notice stdout\n__OwningControllerProcess %d\n",
+		r.torrc, r.dir, r.name, os.Getpid())
 	if err := os.WriteFile(file, []byte(torrc), 0o600); err != nil {
 		return err
 	}
