@@ -64,7 +64,9 @@ type BootstrapError struct {
 	Last  Progress
 	Quiet time.Duration // how long there was no progress; 0: it was stopped by ctx
 	Skew  time.Duration // how far the clock is ahead of the network's, where Tor said so
-	Err   error         // the context's error, when that ended the wait
+	// Bridges is how many bridges were to be used.
+	Bridges int
+	Err     error // the context's error, when that ended the wait
 }
 
 // Error says where it stuck, why, and what to try.
@@ -99,6 +101,8 @@ func (e *BootstrapError) Hint() string {
 			way = "behind"
 		}
 		return fmt.Sprintf("this machine's clock is %s %s; set it right (timedatectl set-ntp true)", e.Skew.Abs(), way)
+	case e.Bridges > 0 && e.Last.Percent < 50:
+		return "the bridges in the configuration ([tor] bridges) do not answer, or this machine is not online: check the lines, or get other bridges from https://bridges.torproject.org"
 	case e.Last.Percent < 15:
 		return "check that this machine is online and that its firewall lets tor connect out; a network that blocks Tor needs a bridge (https://bridges.torproject.org)"
 	case e.Last.Percent < 50:
@@ -110,12 +114,13 @@ func (e *BootstrapError) Hint() string {
 // bootstrap follows Tor's progress until 100 %. It ends with an error when
 // there is none for as long as quiet, when ctx is over, or when the control
 // connection breaks.
-func bootstrap(ctx context.Context, c *Control, ev *Events, quiet time.Duration, tell func(Progress)) error {
+func bootstrap(ctx context.Context, c *Control, ev *Events, o Options) error {
 	// The subscription is older than this question, so no step falls between.
 	line, err := c.Info(ctx, "status/bootstrap-phase")
 	if err != nil {
 		return err
 	}
+	quiet, tell := o.Budget, o.Progress
 	last, ok := parseBootstrap(line)
 	if !ok {
 		return fmt.Errorf("tor's control port tells its progress in words that are not understood: %q", printable(line))
@@ -133,7 +138,7 @@ func bootstrap(ctx context.Context, c *Control, ev *Events, quiet time.Duration,
 		case ctx.Err() != nil:
 			return &BootstrapError{Last: last, Err: ctx.Err()}
 		case wait.Err() != nil:
-			return &BootstrapError{Last: last, Quiet: quiet, Skew: skew}
+			return &BootstrapError{Last: last, Quiet: quiet, Skew: skew, Bridges: len(o.Bridges)}
 		case err != nil:
 			return err
 		}

@@ -10,9 +10,9 @@ import (
 // ErrNoCircuit says that no circuit carries a stream for that SOCKS user.
 var ErrNoCircuit = errors.New("no Tor circuit belongs to this session (yet, or any more)")
 
-// ErrNoControl says that circuits cannot be seen, since the control port of the
-// system's Tor is closed or closed to this user.
-var ErrNoControl = errors.New("tor's control port is not open to this program, so its circuits cannot be shown: set \"ControlPort unix:/run/tor/control\" and CookieAuthentication 1 in its torrc and add this program's user to its group, or let the gateway run a tor of its own (tor.mode \"managed\")")
+// ErrNoControl says that the control port of the system's Tor is closed, or
+// closed to this user: no circuits are seen, and no onion services published.
+var ErrNoControl = errors.New("tor's control port is not open to this program: set \"ControlPort unix:/run/tor/control\" and CookieAuthentication 1 in its torrc and add this program's user to its group, or let the gateway run a tor of its own (tor.mode \"managed\")")
 
 // Circuit is one path through the Tor network. What it prints tells how many
 // relays there are, not which: their names would help whoever reads a log to
@@ -56,7 +56,7 @@ func (t *Tor) Circuit(ctx context.Context, socksUser string) (Circuit, error) {
 // Circuits is what [Tor.Circuit] would answer for every SOCKS user, in one go.
 func (t *Tor) Circuits(ctx context.Context) (map[string]Circuit, error) {
 	if t.control == nil {
-		return nil, ErrNoControl
+		return nil, fmt.Errorf("circuits cannot be shown: %w", t.noControl())
 	}
 	circuits, err := t.control.Info(ctx, "circuit-status")
 	if err != nil {

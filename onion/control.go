@@ -187,7 +187,7 @@ func dialControl(ctx context.Context, addr string) (*controlConn, error) {
 	var d net.Dialer
 	sock, err := d.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, fmt.Errorf("tor's control port does not answer: %w", err)
+		return nil, fmt.Errorf("tor's control port does not answer (is tor running, and does its torrc have this ControlPort?): %w", err)
 	}
 	c := &controlConn{sock: boundedConn{Conn: sock, left: replyLimit}}
 	c.proto = control.NewConn(textproto.NewConn(&c.sock))
@@ -211,11 +211,37 @@ func splitAddr(addr string) (network, address string) {
 	return "tcp", addr
 }
 
-// CookieError says that the file with the cookie of Tor's control port could
-// not be read.
-type CookieError struct{ Err error }
+// cookieSize is the length of Tor's cookie (control-spec §3.5).
+const cookieSize = 32
+
+func checkCookie(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return &CookieError{File: path, Err: err}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return &CookieError{File: path, Err: err}
+	case info.Size() != cookieSize:
+		return &CookieError{File: path, Wrong: true, Err: fmt.Errorf("it has %d bytes instead of %d", info.Size(), cookieSize)}
+	}
+	return nil
+}
+
+// CookieError says that the cookie of Tor's control port could not be read, or
+// that the port does not take it.
+type CookieError struct {
+	File  string
+	Wrong bool // it was read, and is not the one
+	Err   error
+}
 
 func (e *CookieError) Error() string {
+	if e.Wrong {
+		return fmt.Sprintf("tor's control port and the cookie in %s do not belong together (%v): another tor has written the file, or something else listens on the port; restart tor, and let only one tor have that file (CookieAuthFile)", e.File, e.Err)
+	}
 	return fmt.Sprintf("tor's control port wants a cookie that cannot be read (%v): add your user to the group that owns the file (debian-tor on Debian) and log in again", e.Err)
 }
 
@@ -227,14 +253,20 @@ func authenticate(c *control.Conn) error {
 		return fmt.Errorf("tor's control port does not introduce itself: %w", err)
 	}
 	if info.CookieFile != "" && !info.HasAuthMethod("NULL") {
-		f, err := os.Open(info.CookieFile)
-		if err != nil {
-			return &CookieError{err}
+		if err := checkCookie(info.CookieFile); err != nil {
+			return err
 		}
-		f.Close()
+	}
+	if info.CookieFile == "" && info.HasAuthMethod("HASHEDPASSWORD") && !info.HasAuthMethod("NULL") {
+		return errors.New("tor's control port wants a password, which this program does not keep: set CookieAuthentication 1 in its torrc")
 	}
 	// SAFECOOKIE (control-spec §3.24): a stranger on the port learns nothing.
 	if err := c.Authenticate(""); err != nil {
+		var step textproto.ProtocolError
+		var refused *textproto.Error
+		if info.CookieFile != "" && (errors.As(err, &step) || errors.As(err, &refused)) {
+			return &CookieError{File: info.CookieFile, Wrong: true, Err: err}
+		}
 		return fmt.Errorf("tor's control port does not let us in: %w", err)
 	}
 	return nil
@@ -254,6 +286,9 @@ func (c *controlConn) request(ctx context.Context, command string) (lines []stri
 	case err == nil:
 		return resp.DataWithReply(), false, nil
 	case errors.As(err, &refused):
+		if refused.Code/100 == 2 { // such as 252, which is a yes with a remark
+			return resp.DataWithReply(), false, nil
+		}
 		return nil, false, refused
 	}
 	return nil, true, fmt.Errorf("tor's control port: %w", err)

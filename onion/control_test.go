@@ -228,7 +228,7 @@ func bootstrapOf(t *testing.T, ctx context.Context, quiet time.Duration, first s
 		}
 	}()
 	var seen []Progress
-	err = bootstrap(ctx, c, ev, quiet, func(p Progress) { seen = append(seen, p) })
+	err = bootstrap(ctx, c, ev, Options{Budget: quiet, Progress: func(p Progress) { seen = append(seen, p) }})
 	return seen, err
 }
 

@@ -39,7 +39,11 @@ func startManaged(ctx context.Context, o Options) (_ *Tor, err error) {
 		files.clean()
 		return nil, err
 	}
-	t := &Tor{socks: "unix:" + files.socks(), version: version, child: child}
+	t := newTor(o)
+	t.version, t.child, t.publisher = version, child, managedPublisher{t}
+	if !o.singleHop {
+		t.socks = "unix:" + files.socks()
+	}
 	if err := t.attach(ctx, o); err != nil {
 		died := child.diedOf(err)
 		t.Close()
@@ -77,7 +81,7 @@ func (t *Tor) attach(ctx context.Context, o Options) error {
 	if err := events.request(ctx, "TAKEOWNERSHIP"); err != nil {
 		return err
 	}
-	if err := bootstrap(ctx, control, events, o.Budget, o.Progress); err != nil {
+	if err := bootstrap(ctx, control, events, o); err != nil {
 		return err
 	}
 	go func() { // nobody needs these events, but they must not pile up

@@ -21,6 +21,14 @@
 //
 // Nothing here restarts a Tor that died: [Tor.Done] tells, and Start works
 // again.
+//
+// Onion services are kept on a [Shelf], a folder that says what is to be
+// published, and [Tor.Publish] makes it so:
+//
+//	shelf, err := onion.OpenShelf(filepath.Join(state, "onions"))
+//	entry, err := shelf.Create(onion.Service{Name: "home", Ports: ports}, nil)
+//	err = t.Publish(ctx, entry.Publications(nil))
+//	err = t.WaitPublished(ctx, entry.Address)
 package onion
 
 import (
@@ -35,7 +43,8 @@ import (
 // Mode says which Tor is used. The zero value refuses.
 type Mode uint8
 
-// The modes of the configuration's tor.mode.
+// The modes of the configuration's tor.mode. See [Options.Publish] for what
+// services make of ModeAuto.
 const (
 	ModeUnset   Mode = iota
 	ModeAuto         // "auto": the system's Tor if one answers, else a child
@@ -86,6 +95,11 @@ type Options struct {
 	// nothing else (see ParseBridge); none: it connects directly.
 	Bridges []string
 
+	// Publish says that onion services will be published: ModeAuto then runs a
+	// Tor of our own even where the system's answers, since that one may not let
+	// us in and cannot do all that a service may want.
+	Publish bool
+
 	// SystemSOCKS and SystemControl are where the system's Tor may listen,
 	// "unix:/path" or "host:port", tried in turn; empty: the usual places.
 	SystemSOCKS   []string
@@ -101,6 +115,8 @@ type Options struct {
 	ServicesChanged func()
 	// Log gets what Tor says (Tor itself leaves addresses out); nil: nobody.
 	Log *slog.Logger
+
+	singleHop bool // the second Tor, for services that are not anonymous
 }
 
 // defaultBudget is long enough for a bad mobile connection through a bridge.
@@ -134,10 +150,48 @@ type Tor struct {
 	socks   string
 	version Version
 	control *Control // nil: a system Tor that does not let us in
+	refused string   // why it does not
 	child   *child   // nil: a system Tor
+	options Options
 
-	close sync.Once
-	done  chan struct{} // of a system Tor
+	close  sync.Once
+	life   context.Context // over once Close was called
+	end    context.CancelFunc
+	finish sync.Once
+	done   chan struct{} // of a system Tor
+
+	// The slot holds a token while services or keys are changed; what follows it
+	// is guarded by it.
+	slot      chan struct{}
+	publisher publisher
+	published []Publication     // what Tor was told
+	known     map[string]string // clients' keys that Tor was told, by address
+
+	uploads uploads
+	changes *signal // of what Services tells
+
+	mu       sync.Mutex // guards the rest
+	lost     error      // why a system Tor is done
+	second   *Tor       // for single-hop services; nil: none
+	direct   []Publication
+	waiting  []ServiceState // single-hop services while there is no second Tor
+	retrying bool
+}
+
+func newTor(o Options) *Tor {
+	t := &Tor{
+		options: o,
+		done:    make(chan struct{}),
+		slot:    make(chan struct{}, 1),
+		known:   make(map[string]string),
+		changes: new(signal),
+	}
+	t.uploads.changes = t.changes
+	t.life, t.end = context.WithCancel(context.Background())
+	if o.ServicesChanged != nil {
+		go t.changes.tell(t.life, o.ServicesChanged)
+	}
+	return t
 }
 
 // Start finds or runs Tor and waits until it can build circuits. ctx bounds the
@@ -160,6 +214,9 @@ func Start(ctx context.Context, o Options) (*Tor, error) {
 	case ModeManaged:
 		return startManaged(ctx, o)
 	case ModeAuto:
+		if o.Publish {
+			return startManaged(ctx, o)
+		}
 		t, err := startSystem(ctx, o)
 		if err == nil || ctx.Err() != nil {
 			return t, err
@@ -170,7 +227,7 @@ func Start(ctx context.Context, o Options) (*Tor, error) {
 	return nil, errors.New("no way to run Tor was chosen (tor.mode)")
 }
 
-// SOCKS is where connections go: "unix:/path" or "host:port".
+// SOCKS is where connections go: "unix:/path" or "host:port". It never changes.
 func (t *Tor) SOCKS() string { return t.socks }
 
 // Version is Tor's version, such as "0.4.9.11"; empty where a system Tor does
@@ -192,8 +249,9 @@ func (t *Tor) PID() int {
 // us in. It belongs to t, which closes it.
 func (t *Tor) Control() *Control { return t.control }
 
-// Done is closed when a managed Tor's process ended, for whatever reason, and
-// for a system Tor when Close was called.
+// Done is closed when a managed Tor's process ended, for whatever reason. For a
+// system Tor it is closed by Close, and when the connection ended that onion
+// services are published over: Start and Publish bring them back.
 func (t *Tor) Done() <-chan struct{} {
 	if t.child == nil {
 		return t.done
@@ -201,28 +259,54 @@ func (t *Tor) Done() <-chan struct{} {
 	return t.child.done
 }
 
-// Err says why a managed Tor ended by itself: nil before Done is closed and
-// after Close.
+// Err says why Tor ended by itself: nil before Done is closed and after Close.
 func (t *Tor) Err() error {
 	if t.child == nil {
-		return nil
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.lost
 	}
 	return t.child.cause()
 }
 
-// Close stops a managed Tor and removes its sockets; a system Tor is left
-// alone. It returns once the process is gone.
+// Close stops a managed Tor and removes its sockets; a system Tor loses our
+// services and keys and is left alone. It returns once the process is gone.
 func (t *Tor) Close() error {
 	t.close.Do(func() {
+		t.end()
+		t.slot <- struct{}{} // whoever has it ends soon
+		defer func() { <-t.slot }()
+		t.forget()
 		if t.child != nil {
 			t.child.stop()
 		}
 		if t.control != nil {
 			t.control.Close()
 		}
-		if t.child == nil {
-			close(t.done)
-		}
+		t.finish.Do(func() { close(t.done) })
 	})
 	return nil
+}
+
+// forgetBudget bounds the farewell to a system's Tor.
+const forgetBudget = 2 * time.Second
+
+// forget gives up what Tor was told.
+func (t *Tor) forget() {
+	t.mu.Lock()
+	second := t.second
+	t.mu.Unlock()
+	if second != nil {
+		second.Close()
+	}
+	if t.publisher != nil {
+		t.publisher.end()
+	}
+	if t.child == nil && t.control != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), forgetBudget)
+		defer cancel()
+		if err := t.authorize(ctx, nil); err != nil {
+			t.options.Log.Debug("the system's tor keeps keys of ours", "why", err)
+		}
+	}
 }

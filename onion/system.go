@@ -44,12 +44,14 @@ func startSystem(ctx context.Context, o Options) (*Tor, error) {
 }
 
 func attachSystem(ctx context.Context, o Options, socks string) (*Tor, error) {
-	t := &Tor{socks: socks, done: make(chan struct{})}
-	t.control = findControl(ctx, o, socks)
+	t := newTor(o)
+	t.socks = socks
+	t.control, t.refused = findControl(ctx, o, socks)
 	if t.control == nil {
-		o.Log.Debug("the system's tor does not let us see its circuits")
+		o.Log.Debug("the system's tor does not let us see its circuits", "why", t.refused)
 		return t, nil
 	}
+	t.publisher = &systemPublisher{addr: t.control.Addr()}
 	if err := t.inspect(ctx, o); err != nil {
 		t.Close()
 		return nil, err
@@ -74,35 +76,54 @@ func (t *Tor) inspect(ctx context.Context, o Options) error {
 		return err
 	}
 	defer events.Close()
-	return bootstrap(ctx, t.control, events, o.Budget, o.Progress)
+	return bootstrap(ctx, t.control, events, o)
 }
 
-// findControl finds the control port of the Tor that listens at socks, or nil.
-// A control port of another Tor would show other people's circuits.
-func findControl(ctx context.Context, o Options, socks string) *Control {
+// lose says that a system's Tor, or its connection to us, is gone.
+func (t *Tor) lose(err error) {
+	t.mu.Lock()
+	t.lost = fmt.Errorf("the system's tor ended or closed its control port (%w)", err)
+	t.mu.Unlock()
+	t.finish.Do(func() { close(t.done) })
+}
+
+// findControl finds the control port of the Tor that listens at socks, or says
+// why there is none. A control port of another Tor would show other people's
+// circuits.
+func findControl(ctx context.Context, o Options, socks string) (_ *Control, refused string) {
 	places := o.SystemControl
 	if len(places) == 0 {
 		places = usualControl()
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeBudget)
 	defer cancel()
+	var tried []string
 	for _, addr := range places {
 		c, err := DialControl(ctx, addr)
 		if err != nil {
-			o.Log.Debug("no use of a control port", "address", addr, "why", err)
+			tried = append(tried, addr+": "+err.Error())
 			continue
 		}
 		listeners, err := c.Info(ctx, "net/listeners/socks")
 		if err == nil {
 			for _, f := range fields(listeners) {
 				if f.val == socks {
-					return c
+					return c, ""
 				}
 			}
 		}
 		c.Close()
+		tried = append(tried, addr+": it belongs to another tor than the one at "+socks)
 	}
-	return nil
+	return nil, strings.Join(tried, "; ")
+}
+
+// noControl is ErrNoControl and what was found where the port should be.
+func (t *Tor) noControl() error {
+	if t.refused == "" {
+		return ErrNoControl
+	}
+	return fmt.Errorf("%w (%s)", ErrNoControl, t.refused)
 }
 
 // probe reports whether a Tor answers at addr: it asks Tor's own extension

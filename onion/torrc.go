@@ -147,7 +147,12 @@ func (l layout) write(o Options, owner int) error {
 	fmt.Fprintf(&b, "DataDirectory %s\n", torQuote(l.data))
 	// The flags keep sessions apart and tell why a connection failed. No other
 	// SocksPort or ControlPort: nothing listens on TCP.
-	fmt.Fprintf(&b, "SocksPort unix:%s IsolateSOCKSAuth ExtendedErrors\n", torQuote(l.socks()))
+	if o.singleHop {
+		// Tor carries no connections of ours while it is not anonymous.
+		b.WriteString("SocksPort 0\nHiddenServiceNonAnonymousMode 1\nHiddenServiceSingleHopMode 1\n")
+	} else {
+		fmt.Fprintf(&b, "SocksPort unix:%s IsolateSOCKSAuth ExtendedErrors\n", torQuote(l.socks()))
+	}
 	fmt.Fprintf(&b, "ControlPort unix:%s\n", torQuote(l.control()))
 	bridges, err := bridgeLines(o.Bridges, helperDirs())
 	if err != nil {
