@@ -207,7 +207,7 @@ func (c *Conn) begin(ctx context.Context, p saslauth.Protocol, n *xmppstream.Nod
 	if x.machine = c.machine(o, x); x.machine == nil {
 		return false, "", &saslauth.Failure{Condition: saslauth.InvalidMechanism, Text: "This mechanism is not offered here."}
 	}
-	if _, fast := x.machine.(*fast); c.link.EarlyData && !fast { // XEP-0388 §3
+	if _, fast := x.machine.(*fastMachine); c.link.EarlyData && !fast { // XEP-0388 §3
 		return false, "", &saslauth.Failure{Condition: saslauth.MalformedRequest, Text: "TLS early data may carry a FAST login only."}
 	}
 	c.x = x
@@ -229,7 +229,7 @@ func (c *Conn) machine(o *offer, x *exchange) machine {
 	name, bound := strings.CutSuffix(x.mechanism, plus)
 	for _, h := range c.srv.cfg.Hashes {
 		if h.mechanism() == name {
-			return &scram{conn: c, offer: o, hash: h, plus: bound}
+			return &scramMachine{conn: c, offer: o, hash: h, plus: bound}
 		}
 	}
 	return nil

@@ -31,10 +31,10 @@ var fastMechanisms = [...]struct{ name, binding string }{
 // tokenSize is the random bytes of a token.
 const tokenSize = 32
 
-// fast is the server side of a login with a token (XEP-0484 §3.4): one message,
+// fastMachine is the server side of a login with a token (XEP-0484 §3.4): one message,
 // the user name and HMAC(token, "Initiator" and the channel binding's data), which
 // the server answers with HMAC(token, "Responder" and the same).
-type fast struct {
+type fastMachine struct {
 	conn      *Conn
 	mechanism string
 	binding   string
@@ -52,8 +52,8 @@ type usedToken struct {
 	due    bool // it is old enough for a new one
 }
 
-func newFast(c *Conn, x *exchange) *fast {
-	f := &fast{conn: c, mechanism: x.mechanism, client: userAgent(x.request).ID}
+func newFast(c *Conn, x *exchange) *fastMachine {
+	f := &fastMachine{conn: c, mechanism: x.mechanism, client: userAgent(x.request).ID}
 	for _, m := range fastMechanisms {
 		if m.name == x.mechanism {
 			f.binding = m.binding
@@ -76,7 +76,7 @@ func newFast(c *Conn, x *exchange) *fast {
 	return f
 }
 
-func (f *fast) next(ctx context.Context, msg []byte) ([]byte, *proof, error) {
+func (f *fastMachine) next(ctx context.Context, msg []byte) ([]byte, *proof, error) {
 	name, sent, ok := bytes.Cut(msg, []byte{0})
 	switch {
 	case len(msg) > maxMessage, !ok, len(name) == 0, !utf8.Valid(name), len(sent) != sha256.Size:
@@ -105,7 +105,7 @@ func (f *fast) next(ctx context.Context, msg []byte) ([]byte, *proof, error) {
 
 // use checks a token and records what follows from its use, before anybody else
 // can use it.
-func (f *fast) use(ctx context.Context, who claim, sent, data []byte) (*usedToken, error) {
+func (f *fastMachine) use(ctx context.Context, who claim, sent, data []byte) (*usedToken, error) {
 	srv := f.conn.srv
 	defer srv.lockTokens(who.account, f.client)()
 	var list []Token

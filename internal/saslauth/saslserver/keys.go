@@ -7,6 +7,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/subtle"
 	"errors"
 	"hash"
 	"strings"
@@ -139,19 +140,34 @@ func deriveKeys(password string, h Hash, salt []byte, iterations int) (Keys, err
 	if err != nil {
 		return Keys{}, err
 	}
-	client := mac(h, salted, "Client Key")
+	client := mac(h, salted, []byte("Client Key"))
 	stored := h.new()
 	stored.Write(client)
 	return Keys{
 		Hash: h, Salt: salt, Iterations: iterations,
-		StoredKey: stored.Sum(nil), ServerKey: mac(h, salted, "Server Key"),
+		StoredKey: stored.Sum(nil), ServerKey: mac(h, salted, []byte("Server Key")),
 	}, nil
 }
 
+// verify checks the ClientProof for an AuthMessage; signature is the
+// ServerSignature that proves the server in turn (RFC 5802 §3). Whether the proof
+// fits or not does not show in the time that it takes to find out.
+func (k *Keys) verify(auth, proof []byte) (signature []byte, ok bool) {
+	clientKey := mac(k.Hash, k.StoredKey, auth) // the ClientSignature, so far
+	if len(proof) != len(clientKey) {
+		return nil, false
+	}
+	subtle.XORBytes(clientKey, clientKey, proof)
+	h := k.Hash.new()
+	h.Write(clientKey)
+	ok = subtle.ConstantTimeCompare(h.Sum(nil), k.StoredKey) == 1
+	return mac(k.Hash, k.ServerKey, auth), ok
+}
+
 // mac is HMAC(key, text).
-func mac(h Hash, key []byte, text string) []byte {
+func mac(h Hash, key, text []byte) []byte {
 	m := hmac.New(h.new, key)
-	m.Write([]byte(text))
+	m.Write(text)
 	return m.Sum(nil)
 }
 

@@ -2,7 +2,6 @@ package saslserver
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
@@ -13,9 +12,9 @@ import (
 	"xmpp-gw/internal/saslauth"
 )
 
-// scram is the server side of SCRAM (RFC 5802 §3). A proof is checked with one
+// scramMachine is the server side of SCRAM (RFC 5802 §3). A proof is checked with one
 // HMAC and one hash; what the password is worth was computed when it was set.
-type scram struct {
+type scramMachine struct {
 	conn  *Conn
 	offer *offer
 	hash  Hash
@@ -33,7 +32,7 @@ type scram struct {
 // nonceSize is how many random bytes the server adds to the nonce.
 const nonceSize = 18
 
-func (s *scram) next(ctx context.Context, msg []byte) ([]byte, *proof, error) {
+func (s *scramMachine) next(ctx context.Context, msg []byte) ([]byte, *proof, error) {
 	s.step++
 	switch s.step {
 	case 1:
@@ -47,7 +46,7 @@ func (s *scram) next(ctx context.Context, msg []byte) ([]byte, *proof, error) {
 }
 
 // start reads the client-first-message and makes the server-first-message.
-func (s *scram) start(ctx context.Context, msg []byte) ([]byte, error) {
+func (s *scramMachine) start(ctx context.Context, msg []byte) ([]byte, error) {
 	first, err := parseClientFirst(msg)
 	if err != nil {
 		return nil, err
@@ -87,7 +86,7 @@ func (s *scram) start(ctx context.Context, msg []byte) ([]byte, error) {
 }
 
 // checkFlag obeys RFC 5802 §6. Nothing here depends on the account.
-func (s *scram) checkFlag(first clientFirst) error {
+func (s *scramMachine) checkFlag(first clientFirst) error {
 	switch {
 	case s.plus != (first.flag == 'p'):
 		// "p" belongs to the mechanisms with -PLUS and to no others.
@@ -102,7 +101,7 @@ func (s *scram) checkFlag(first clientFirst) error {
 }
 
 // finish reads the client-final-message and checks the proof.
-func (s *scram) finish(ctx context.Context, msg []byte) (*proof, error) {
+func (s *scramMachine) finish(ctx context.Context, msg []byte) (*proof, error) {
 	final, err := parseClientFinal(msg)
 	if err != nil {
 		return nil, err
@@ -128,24 +127,15 @@ func (s *scram) finish(ctx context.Context, msg []byte) (*proof, error) {
 	}
 
 	s.auth = append(append(s.auth, ','), final.withoutProof...)
-	sum := make([]byte, 0, 64)
-	m := hmac.New(s.hash.new, s.cred.Keys.StoredKey)
-	m.Write(s.auth)
-	clientKey := m.Sum(sum) // the ClientSignature, until the proof is applied
-	subtle.XORBytes(clientKey, clientKey, final.proof)
-	h := s.hash.new()
-	h.Write(clientKey)
-	fits := subtle.ConstantTimeCompare(h.Sum(sum), s.cred.Keys.StoredKey) == 1
+	signature, fits := s.cred.Keys.verify(s.auth, final.proof)
 	if !fits || !s.known {
 		return nil, s.conn.refuse(s.who)
 	}
 	if s.cred.Disabled {
 		return nil, errDisabled
 	}
-	m = hmac.New(s.hash.new, s.cred.Keys.ServerKey)
-	m.Write(s.auth)
 	data := append(make([]byte, 0, 96), "v="...)
-	data = base64.StdEncoding.AppendEncode(data, m.Sum(sum))
+	data = base64.StdEncoding.AppendEncode(data, signature)
 	return &proof{account: s.who.account, data: data, binding: s.first.binding, authzid: s.first.authzid != ""}, nil
 }
 
