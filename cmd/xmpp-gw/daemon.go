@@ -33,6 +33,8 @@ type daemon struct {
 	listeners *listenerSet
 	recorder  *metrics.Recorder
 
+	*publisher // answers what the control socket asks of onion services
+
 	reloading sync.Mutex // one reload at a time
 
 	mu          sync.Mutex
@@ -61,10 +63,11 @@ func (d *daemon) run(ctl *control.Socket, events <-chan service.Event) {
 		}
 	})
 	background.Go(func() { d.tor.run(ctx) })
-	if d.current().needsTor() {
+	background.Go(func() { d.publisher.run(ctx) })
+	if d.current().needsTor() || d.publisher.needsTor() {
 		d.tor.want()
 	} else {
-		d.console.line("tor", "not started, as no rule goes through it")
+		d.console.line("tor", "not started, as no rule goes through it and nothing is published")
 		d.console.line("ready", "%s", d.pointer())
 	}
 
@@ -136,6 +139,7 @@ func (d *daemon) Reload(context.Context) error {
 	}
 	d.console.line("reloaded", "%s", next.source())
 	d.console.line("listening", "%s", listening(d.listeners.list()))
+	d.publisher.changed()
 	if w := d.wiring.warning(); w != "" {
 		d.console.warn("%s", w)
 	}
@@ -180,7 +184,7 @@ func (d *daemon) Status() control.Status {
 }
 
 // Sessions is part of [control.Daemon].
-func (d *daemon) Sessions(ctx context.Context) []control.Session {
+func (d *daemon) Sessions(ctx context.Context, relays bool) []control.Session {
 	infos := d.gateway.Sessions(ctx)
 	list := make([]control.Session, len(infos))
 	for i, s := range infos {
@@ -193,6 +197,9 @@ func (d *daemon) Sessions(ctx context.Context) []control.Session {
 			Up:       control.Flow{Bytes: s.BytesUp, Stanzas: s.StanzasUp},
 			Down:     control.Flow{Bytes: s.BytesDown, Stanzas: s.StanzasDown},
 			Warnings: s.Warnings,
+		}
+		if relays && s.Circuit != "" {
+			list[i].Relays = d.tor.relays(s.Circuit)
 		}
 	}
 	return list
@@ -238,7 +245,11 @@ func (d *daemon) current() *settings {
 
 // summary is the state in a few words, for the service manager.
 func (d *daemon) summary() string {
-	return fmt.Sprintf("tor: %s; %d sessions", torText(d.tor.Status()), len(d.gateway.Sessions(done())))
+	text := fmt.Sprintf("tor: %s; %d sessions", torText(d.tor.Status()), len(d.gateway.Sessions(done())))
+	if published, all := d.publisher.count(); all > 0 {
+		text += fmt.Sprintf("; %d of %d onion services published", published, all)
+	}
+	return text
 }
 
 // pointer says where a client is to be pointed.

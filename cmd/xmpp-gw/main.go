@@ -39,6 +39,7 @@ func newApp(u *ui) *cli.App {
 			runCommand(u),
 			statusCommand(u),
 			policyCommand(u),
+			onionCommand(u),
 			trustCommand(u),
 			configCommand(u),
 			versionCommand(u),

@@ -24,6 +24,9 @@ func loadSettings(flag string) (*settings, error) {
 	file := config.Find(flag)
 	c, err := config.Load(file)
 	if err == nil {
+		err = checkBridges(c)
+	}
+	if err == nil {
 		return &settings{c}, nil
 	}
 	if mistakes, ok := errors.AsType[config.Errors](err); ok {
@@ -42,6 +45,21 @@ func loadSettings(flag string) (*settings, error) {
 		p.hint = "`xmpp-gw config init` writes one; none is needed either"
 	}
 	return nil, p
+}
+
+// checkBridges finds the bridge lines that cannot be read: the configuration
+// knows them as texts, onion what they mean.
+func checkBridges(c *config.Config) error {
+	var mistakes config.Errors
+	for i, line := range c.Tor.Bridges {
+		if _, err := onion.ParseBridge(line); err != nil {
+			mistakes = append(mistakes, c.MistakeAt(fmt.Errorf("number %d: %w", i+1, err), "tor", "bridges"))
+		}
+	}
+	if mistakes == nil {
+		return nil // not an empty list in a full interface
+	}
+	return mistakes
 }
 
 // source says where the settings come from.
@@ -115,6 +133,11 @@ func (s *settings) torOptions(p paths) (onion.Options, error) {
 		DataDir:    filepath.Join(p.state, "tor"),
 		RuntimeDir: p.runtime,
 		ExtraTorrc: s.Tor.Torrc,
+		Bridges:    s.Tor.Bridges,
+	}
+	if len(o.Bridges) > 0 && mode == onion.ModeAuto {
+		mode = onion.ModeManaged // the system's tor would go without them
+		o.Mode = mode
 	}
 	// The usual places are onion's own, which also looks who listens there: any
 	// user of the machine may take the port of a Tor that does not run.

@@ -23,14 +23,16 @@ const watchInterval = 2 * time.Second
 type statusReport struct {
 	Status   control.Status    `json:"status"`
 	Sessions []control.Session `json:"sessions"`
+	Onions   []control.Onion   `json:"onions"`
 }
 
 func statusCommand(u *ui) *cli.Command {
 	return command(&cli.Command{
 		Name:  "status",
-		Usage: "show the running daemon: Tor, listeners, sessions",
+		Usage: "show the running daemon: Tor, listeners, onion services, sessions",
 		Flags: []cli.Flag{
 			configFlag(), stateFlag(), jsonFlag(),
+			&cli.BoolFlag{Name: "show-relays", Usage: "name the relays of each session's circuit"},
 			&cli.BoolFlag{Name: "watch", Usage: "go on showing it, every two seconds, until interrupted"},
 		},
 		Action: func(c *cli.Context) error {
@@ -45,7 +47,9 @@ func statusCommand(u *ui) *cli.Command {
 			defer client.Close()
 			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			show := func() error { return showStatus(ctx, u, client, c.Bool("json"), c.Bool("watch")) }
+			show := func() error {
+				return showStatus(ctx, u, client, statusFlags{c.Bool("json"), c.Bool("watch"), c.Bool("show-relays")})
+			}
 			if !c.Bool("watch") {
 				return show()
 			}
@@ -73,24 +77,29 @@ func watch(ctx context.Context, every time.Duration, show func() error) error {
 	}
 }
 
-func showStatus(ctx context.Context, u *ui, client *control.Client, asJSON, again bool) error {
+type statusFlags struct{ json, again, relays bool }
+
+func showStatus(ctx context.Context, u *ui, client *control.Client, flags statusFlags) error {
 	var report statusReport
 	var err error
 	if report.Status, err = client.Status(ctx); err != nil {
 		return err
 	}
-	if report.Sessions, err = client.Sessions(ctx); err != nil {
+	if report.Sessions, err = client.Sessions(ctx, flags.relays); err != nil {
 		return err
 	}
-	if asJSON {
+	if report.Onions, err = client.Onions(ctx); err != nil {
+		return err
+	}
+	if flags.json {
 		return u.json(report)
 	}
 	var page strings.Builder
-	if again && u.outTerminal {
+	if flags.again && u.outTerminal {
 		page.WriteString("\x1b[H\x1b[2J") // top left, and clear
 	}
 	writeStatus(&page, u.outColour, report, time.Now())
-	if again && !u.outTerminal {
+	if flags.again && !u.outTerminal {
 		page.WriteByte('\n')
 	}
 	u.printf("%s", page.String()) // in one write, so that a watched screen does not flicker
@@ -112,12 +121,23 @@ func writeStatus(w io.Writer, colour bool, r statusReport, now time.Time) {
 	}
 	head("tor", torText(s.Tor))
 	head("listening", listening(s.Listeners))
+	for _, o := range r.Onions {
+		head("onion", onionLine(o))
+	}
 	head("sessions", fmt.Sprintf("%d open, %d since the start", s.Sessions.Open, s.Sessions.Total))
 	if len(r.Sessions) > 0 {
 		fmt.Fprintln(w)
 		writeSessions(w, r.Sessions)
 	}
+	for _, o := range r.Onions {
+		for _, trouble := range onionTroubles(o) {
+			fmt.Fprintf(w, "%s onion %s: %s\n", paint(colour, yellow, "warning:"), printable(o.Name), printable(trouble))
+		}
+	}
 	for _, session := range r.Sessions {
+		if len(session.Relays) > 0 {
+			fmt.Fprintf(w, "session %s goes by %s\n", printable(session.ID), printable(strings.Join(session.Relays, ", ")))
+		}
 		for _, warning := range session.Warnings {
 			fmt.Fprintf(w, "%s session %s: %s\n", paint(colour, yellow, "warning:"), printable(session.ID), printable(warning))
 		}

@@ -27,6 +27,9 @@ type torDaemon interface {
 	Version() string
 	Managed() bool
 	Circuits(ctx context.Context) (map[string]onion.Circuit, error)
+	Publish(ctx context.Context, all []onion.Publication) error
+	Services() []onion.ServiceState
+	Authorize(ctx context.Context, keys []onion.ClientKey) error
 	Done() <-chan struct{}
 	Err() error
 	Close() error
@@ -40,6 +43,7 @@ type torKeeper struct {
 	report func(control.Tor) // each change, one at a time
 	pause  time.Duration     // between the first failure and the next try
 	wanted chan struct{}     // closed once a rule goes through Tor
+	redo   chan torDaemon    // this one is to be given up for another
 
 	mu      sync.Mutex
 	now     control.Tor
@@ -57,6 +61,7 @@ func newTorKeeper(start func(context.Context, func(onion.Progress)) (torDaemon, 
 	return &torKeeper{
 		start: start, report: report, pause: torPauseMin,
 		wanted:  make(chan struct{}),
+		redo:    make(chan torDaemon, 1),
 		now:     control.Tor{State: control.StateOff},
 		changed: make(chan struct{}),
 	}
@@ -99,11 +104,14 @@ func (k *torKeeper) run(ctx context.Context) {
 			k.set(daemon, nil, control.Tor{
 				State: control.StateReady, Managed: daemon.Managed(), Version: daemon.Version(), Bootstrap: 100,
 			})
-			select {
-			case <-ctx.Done():
+			if k.watch(ctx, daemon) {
+				daemon.Close()
+				k.set(nil, nil, control.Tor{State: control.StateStarting})
+				continue
+			}
+			if ctx.Err() != nil {
 				daemon.Close()
 				return
-			case <-daemon.Done():
 			}
 			if err = daemon.Err(); err == nil {
 				err = errors.New("tor ended")
@@ -117,6 +125,31 @@ func (k *torKeeper) run(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, torPauseMax)
+	}
+}
+
+// watch waits for the end of a tor, or of ctx; again reports that it is to be
+// given up for another.
+func (k *torKeeper) watch(ctx context.Context, daemon torDaemon) (again bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-daemon.Done():
+			return false
+		case old := <-k.redo:
+			if old == daemon { // not one before it
+				return true
+			}
+		}
+	}
+}
+
+// again gives up a tor that is up, and starts one anew.
+func (k *torKeeper) again(daemon torDaemon) {
+	select {
+	case k.redo <- daemon:
+	default: // that was asked already
 	}
 }
 
@@ -191,6 +224,18 @@ func (k *torKeeper) Circuit(ctx context.Context, user string) (string, error) {
 		return "", onion.ErrNoCircuit
 	}
 	return circuit.String(), nil
+}
+
+// relays are the relays of the circuit that Circuit described so, nearest first.
+func (k *torKeeper) relays(description string) []string {
+	k.circuitsMu.Lock()
+	defer k.circuitsMu.Unlock()
+	for _, c := range k.circuits {
+		if c.String() == description {
+			return c.Relays()
+		}
+	}
+	return nil
 }
 
 // Status is the present state.

@@ -22,18 +22,48 @@ type fakeTor struct {
 	closed chan struct{}
 	once   sync.Once
 	asked  atomic.Int32
+	system bool
+
+	mu        sync.Mutex
+	refuses   error // what Publish fails with
+	published []onion.Publication
+	keys      []onion.ClientKey
+	state     onion.State // of all services
 }
 
 func newFakeTor(socks string) *fakeTor {
-	return &fakeTor{socks: socks, done: make(chan struct{}), closed: make(chan struct{})}
+	return &fakeTor{socks: socks, state: onion.StatePublishing, done: make(chan struct{}), closed: make(chan struct{})}
 }
 
 func (f *fakeTor) SOCKS() string         { return f.socks }
 func (f *fakeTor) Version() string       { return "0.4.9.11" }
-func (f *fakeTor) Managed() bool         { return true }
+func (f *fakeTor) Managed() bool         { return !f.system }
 func (f *fakeTor) Done() <-chan struct{} { return f.done }
 func (f *fakeTor) Err() error            { return f.err }
 func (f *fakeTor) Close() error          { f.once.Do(func() { close(f.closed) }); return nil }
+func (f *fakeTor) Publish(_ context.Context, all []onion.Publication) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuses != nil {
+		return f.refuses
+	}
+	f.published = all
+	return nil
+}
+func (f *fakeTor) Authorize(_ context.Context, keys []onion.ClientKey) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keys = keys
+	return nil
+}
+func (f *fakeTor) Services() (all []onion.ServiceState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.published {
+		all = append(all, onion.ServiceState{Name: p.Name, Address: p.Address, State: f.state, Uploaded: 3, Uploads: 6})
+	}
+	return all
+}
 func (f *fakeTor) Circuits(context.Context) (map[string]onion.Circuit, error) {
 	f.asked.Add(1)
 	return map[string]onion.Circuit{"user": {ID: "12", Hops: 3}}, nil

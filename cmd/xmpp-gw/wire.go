@@ -8,13 +8,16 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"xmpp-gw/internal/egress"
+	"xmpp-gw/internal/forward"
 	"xmpp-gw/internal/localca"
 	"xmpp-gw/internal/metrics"
 	"xmpp-gw/internal/resolve"
+	"xmpp-gw/internal/service"
 	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/onion"
 	"xmpp-gw/policy"
@@ -40,9 +43,13 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 		return nil, err
 	}
 	tor.Log = log.With("part", "tor")
+	tor.ServicesChanged = func() { d.publisher.changed() }
 	d.tor = newTorKeeper(func(ctx context.Context, progress func(onion.Progress)) (torDaemon, error) {
 		o := tor
 		o.Progress = progress
+		if o.Mode == onion.ModeAuto && d.publisher.needsTor() {
+			o.Mode = onion.ModeManaged // the system's cannot tell circuits apart
+		}
 		t, err := onion.Start(ctx, o)
 		if err != nil {
 			return nil, err // not t, which is a nil pointer in a full interface
@@ -78,6 +85,12 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 	if err != nil {
 		return nil, err
 	}
+	shelf, err := openShelf(p, d.current)
+	if err != nil {
+		return nil, err
+	}
+	g := newGates(filepath.Join(p.runtime, "gates"), func() forward.Limits { return d.current().onionLimits() }, log.With("part", "onion"))
+	d.publisher = newPublisher(shelf, d.tor, g, c, func() { service.Status(d.summary()) })
 	d.listeners = newListenerSet(d.serve)
 	return d, nil
 }

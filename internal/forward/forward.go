@@ -66,6 +66,9 @@ func (f *Forwarder) Close() error {
 // Check says whether the target answers; see [Probe.Check].
 func (f *Forwarder) Check(ctx context.Context) error { return f.probe.Check(ctx) }
 
+// Refused is how many connections the limits turned away so far.
+func (f *Forwarder) Refused() uint64 { return f.gate.Refused() }
+
 // serve hands one connection on.
 func (f *Forwarder) serve(client *Conn) {
 	defer client.Close()

@@ -1,0 +1,439 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"xmpp-gw/internal/control"
+	"xmpp-gw/internal/forward"
+	"xmpp-gw/onion"
+)
+
+// How long the publisher waits before it asks a tor again that refused: twice as
+// long after each refusal in a row.
+const (
+	publishPauseMin = 2 * time.Second
+	publishPauseMax = time.Minute
+)
+
+// checkTime is how long a target may take to answer somebody who asks for the
+// state of its service.
+const checkTime = 2 * time.Second
+
+// publisher makes the network agree with the shelf. It goes over the whole of it
+// again whenever anything changes (the shelf, tor, the time), and telling tor
+// what it knows already does nothing; so a tor that was killed and started again
+// gets everything, and nothing has to be remembered.
+type publisher struct {
+	*onionShelf
+	tor     *torKeeper
+	gates   *gates
+	console *console
+	notify  func() // tells the service manager
+	pause   time.Duration
+	poke    chan struct{} // something changed
+
+	applying sync.Mutex // held while tor is told
+	told     bool       // this or an earlier tor was told of services
+	authed   bool       // and of keys
+
+	mu       sync.Mutex
+	failures map[string]error  // by service; under "" why tor, or the shelf, refused
+	announce map[string]string // what was last printed of an address
+}
+
+func newPublisher(shelf *onionShelf, tor *torKeeper, g *gates, c *console, notify func()) *publisher {
+	return &publisher{
+		onionShelf: shelf, tor: tor, gates: g, console: c, notify: notify, pause: publishPauseMin,
+		poke: make(chan struct{}, 1), announce: make(map[string]string),
+	}
+}
+
+// changed asks for another look. It may be called from anywhere.
+func (p *publisher) changed() {
+	select {
+	case p.poke <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps tor told until ctx ends.
+func (p *publisher) run(ctx context.Context) {
+	defer p.gates.close()
+	pause := p.pause
+	for ctx.Err() == nil {
+		_, torChanged, _ := p.tor.get() // before apply, so that no change is missed
+		next, err := p.apply(ctx)
+		p.tell()
+		wait := time.Until(next)
+		if err != nil {
+			wait = min(wait, pause)
+			pause = min(2*pause, publishPauseMax)
+		} else {
+			pause = p.pause
+		}
+		timer := time.NewTimer(max(wait, 0))
+		select {
+		case <-ctx.Done():
+		case <-torChanged:
+		case <-p.poke:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// apply tells tor what stands on the shelf. It gives the time at which the shelf
+// changes by itself, as a former address expires.
+func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	failures := make(map[string]error)
+	defer func() {
+		failures[""] = err
+		p.report(ctx, failures)
+		for _, failure := range failures {
+			err = errors.Join(err, failure)
+		}
+	}()
+	now := time.Now()
+	next = now.Add(time.Hour)
+	expired, err := p.services.Expire(now)
+	for _, name := range expired {
+		p.console.line("onion", "%s: a former address is given up, its time is over", name)
+	}
+	if err != nil {
+		return next, err
+	}
+	entries, err := p.services.List()
+	if err != nil {
+		return next, err
+	}
+	all, services := p.publications(entries, failures)
+	for _, s := range services {
+		for _, old := range s.Previous {
+			next = minTime(next, old.Until)
+		}
+	}
+	keys, err := p.auths.List()
+	if len(services) > 0 {
+		p.tor.want()
+	}
+	if tor, _, _ := p.tor.get(); tor != nil {
+		err = errors.Join(err, p.hand(ctx, tor, all, keys))
+	}
+	p.gates.keep(services) // after tor was told to connect elsewhere
+	return next, err
+}
+
+// report keeps why something failed, and prints what is new of it.
+func (p *publisher) report(ctx context.Context, failures map[string]error) {
+	p.mu.Lock()
+	before := p.failures
+	p.failures = failures
+	p.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	for name, err := range failures {
+		if err == nil || before[name] != nil && before[name].Error() == err.Error() {
+			continue
+		}
+		what := "the onion services are not all published"
+		if name != "" {
+			what = "the onion service " + name + " is not published"
+		}
+		e := explain(refusal(what, err))
+		p.console.fail(e)
+	}
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// publications is what tor shall publish, with a gate for each port. A service
+// that cannot be used does not keep the others from the network.
+func (p *publisher) publications(entries []onion.Entry, failures map[string]error) (all []onion.Publication, services []onion.Service) {
+	for _, e := range entries {
+		if e.Err != nil {
+			failures[e.Name] = e.Err
+			continue
+		}
+		if e.Disabled {
+			continue
+		}
+		targets, err := p.gates.targets(e.Service)
+		if err != nil {
+			failures[e.Name] = err
+			continue
+		}
+		services = append(services, e.Service)
+		all = append(all, e.Publications(targets)...)
+	}
+	return all, services
+}
+
+// hand gives tor the services and keys. A tor that never had any is not asked to
+// have none: a system's tor would need its control port for that.
+func (p *publisher) hand(ctx context.Context, tor torDaemon, all []onion.Publication, keys []onion.ClientKey) error {
+	if len(all) > 0 && !tor.Managed() && p.settings().Tor.Mode == "auto" {
+		// The system's tor was good enough until now; publishing takes our own.
+		p.tor.again(tor)
+		return nil
+	}
+	var err error
+	if len(all) > 0 || p.told {
+		p.told = true
+		err = tor.Publish(ctx, all)
+	}
+	if len(keys) > 0 || p.authed {
+		p.authed = true
+		err = errors.Join(err, tor.Authorize(ctx, keys))
+	}
+	return err
+}
+
+// needsTor reports whether something on the shelf is for tor to publish.
+func (p *publisher) needsTor() bool {
+	all, err := p.services.List()
+	return err == nil && slices.ContainsFunc(all, func(e onion.Entry) bool { return e.Err == nil && !e.Disabled })
+}
+
+// tell prints what has become of each address, once.
+func (p *publisher) tell() {
+	all, err := p.services.List()
+	if err != nil {
+		return
+	}
+	states := p.states()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	news := false
+	for _, e := range all {
+		state, ok := states[e.Address]
+		if !ok || p.announce[e.Address] == string(state.State) {
+			continue
+		}
+		p.announce[e.Address] = string(state.State)
+		news = true
+		switch state.State {
+		case onion.StatePublished:
+			p.console.line("onion", "%s is published at %s, %s", e.Name, e.Address, portsText(e.Ports))
+		case onion.StateFailed:
+			p.console.warn("the onion service %s is not published (%s), and is tried again", e.Name, state.Error)
+		}
+	}
+	for address := range p.announce {
+		if _, ok := states[address]; !ok { // tor ended, or it was unpublished
+			delete(p.announce, address)
+			news = true
+		}
+	}
+	if news {
+		p.notify()
+	}
+}
+
+// count is how many services are published, and how many should be.
+func (p *publisher) count() (published, all int) {
+	entries, err := p.services.List()
+	if err != nil {
+		return 0, 0
+	}
+	states := p.states()
+	for _, e := range entries {
+		if e.Disabled {
+			continue
+		}
+		all++
+		if states[e.Address].State == onion.StatePublished {
+			published++
+		}
+	}
+	return published, all
+}
+
+func portsText(ports []onion.Port) string {
+	list := make([]string, len(ports))
+	for i, p := range ports {
+		list[i] = strconv.Itoa(p.Virtual)
+	}
+	if len(list) == 1 {
+		return "port " + list[0]
+	}
+	return "ports " + strings.Join(list, ", ")
+}
+
+// states is what tor says of its services, by address.
+func (p *publisher) states() map[string]onion.ServiceState {
+	states := make(map[string]onion.ServiceState)
+	if tor, _, _ := p.tor.get(); tor != nil {
+		for _, s := range tor.Services() {
+			states[s.Address] = s
+		}
+	}
+	return states
+}
+
+// live completes what the shelf says of a service with what is in the network.
+func (p *publisher) live(ctx context.Context, o control.Onion, states map[string]onion.ServiceState) control.Onion {
+	if o.State != control.OnionWaiting {
+		return o
+	}
+	o.Hint = ""
+	p.mu.Lock()
+	err := errors.Join(p.failures[o.Name], p.failures[""])
+	p.mu.Unlock()
+	state, known := states[o.Address]
+	tor := p.tor.Status()
+	switch {
+	case known:
+		o.State, o.Uploaded, o.Uploads, o.Error = string(state.State), state.Uploaded, state.Uploads, state.Error
+		if err != nil && o.Error == "" {
+			o.Error = err.Error() // it is published as it was before the last change
+		}
+	case err != nil:
+		o.State, o.Error = control.OnionFailed, err.Error()
+	case tor.State == control.StateReady:
+		o.State = control.OnionPublishing
+	default:
+		o.Error, o.Hint = "tor: "+torText(tor), tor.Hint
+	}
+	var wg sync.WaitGroup
+	for i := range o.Ports {
+		port := &o.Ports[i]
+		wg.Go(func() {
+			refused, err := p.gates.check(ctx, o.Name, port.Port)
+			port.Refused = refused
+			if err != nil {
+				port.Error = err.Error()
+			}
+		})
+	}
+	wg.Wait()
+	return o
+}
+
+func (p *publisher) Onions(ctx context.Context) ([]control.Onion, error) {
+	list, err := p.onionShelf.Onions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	states := p.states()
+	var wg sync.WaitGroup
+	for i := range list {
+		wg.Go(func() { list[i] = p.live(ctx, list[i], states) })
+	}
+	wg.Wait()
+	return list, nil
+}
+
+func (p *publisher) Onion(ctx context.Context, name string) (control.Onion, error) {
+	o, err := p.onionShelf.Onion(ctx, name)
+	if err != nil {
+		return o, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	return p.live(ctx, o, p.states()), nil
+}
+
+// now makes a change of the shelf so in the network. The change stands whatever
+// tor says of it, which is then tried again.
+func (p *publisher) now(ctx context.Context) error {
+	_, _ = p.apply(ctx)
+	p.changed() // run has to know of the next expiry, and of a failure
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failures[""]
+}
+
+func (p *publisher) Publish(ctx context.Context, q control.Publication) (control.Onion, error) {
+	o, err := p.onionShelf.Publish(ctx, q)
+	if err != nil || q.KeyOnly {
+		return o, err
+	}
+	_ = p.now(ctx) // its error is the state's
+	return p.Onion(ctx, o.Name)
+}
+
+func (p *publisher) Unpublish(ctx context.Context, name string, forgetKey bool) error {
+	if err := p.onionShelf.Unpublish(ctx, name, forgetKey); err != nil {
+		return err
+	}
+	return p.late(ctx)
+}
+
+func (p *publisher) Rotate(ctx context.Context, name string, overlap time.Duration) (control.Onion, error) {
+	if _, err := p.onionShelf.Rotate(ctx, name, overlap); err != nil {
+		return control.Onion{}, err
+	}
+	_ = p.now(ctx)
+	return p.Onion(ctx, name)
+}
+
+func (p *publisher) AddClient(ctx context.Context, name, client string) (control.OnionClient, error) {
+	c, err := p.onionShelf.AddClient(ctx, name, client)
+	if err == nil {
+		_ = p.now(ctx) // the string is given once, and must not be lost
+	}
+	return c, err
+}
+
+func (p *publisher) RemoveClient(ctx context.Context, name, client string) error {
+	if err := p.onionShelf.RemoveClient(ctx, name, client); err != nil {
+		return err
+	}
+	return p.late(ctx)
+}
+
+func (p *publisher) Open(ctx context.Context, name string) error {
+	if err := p.onionShelf.Open(ctx, name); err != nil {
+		return err
+	}
+	return p.late(ctx)
+}
+
+func (p *publisher) AddAuth(ctx context.Context, line string) (string, error) {
+	address, err := p.onionShelf.AddAuth(ctx, line)
+	if err != nil {
+		return "", err
+	}
+	return address, p.late(ctx)
+}
+
+func (p *publisher) RemoveAuth(ctx context.Context, address string) error {
+	if err := p.onionShelf.RemoveAuth(ctx, address); err != nil {
+		return err
+	}
+	return p.late(ctx)
+}
+
+// late is now, for a change that must not be believed in before tor has it.
+func (p *publisher) late(ctx context.Context) error {
+	if err := p.now(ctx); err != nil {
+		return &control.Error{
+			What: "it is noted, but tor does not do it yet", Why: err.Error(),
+			Hint: "it is tried again from time to time; to be sure at once, stop `xmpp-gw run` and start it again",
+		}
+	}
+	return nil
+}
+
+// onionLimits is what one circuit may do at a published service.
+func (s *settings) onionLimits() forward.Limits {
+	l := forward.DefaultLimits()
+	l.Open, l.PerMinute = s.Onion.CircuitConnections, s.Onion.CircuitPerMinute
+	return l
+}
