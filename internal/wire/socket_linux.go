@@ -70,3 +70,19 @@ func WatchHangup(conn net.Conn, gone func()) (stop func()) {
 	}()
 	return sync.OnceFunc(func() { close(quit) })
 }
+
+// writeOnce writes what the socket takes without waiting.
+func writeOnce(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := unix.Write(int(fd), p)
+		switch err {
+		case nil:
+			return n, nil
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return 0, nil
+		}
+		return 0, err
+	}
+}

@@ -34,6 +34,8 @@ type Conn struct {
 	records bool // what passes is TLS records (RFC 8446 §5.1)
 	left    int  // bytes of the current record that were not handed on
 
+	out *async // nil: writes wait
+
 	tiny [512]byte
 }
 
