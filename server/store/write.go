@@ -97,22 +97,16 @@ func (d *DB) commit(jobs []*job, b *batch) {
 // together is one transaction. Its error is that of the transaction; those of
 // single writes are in the jobs, if there are several.
 func (d *DB) together(jobs []*job, b *batch) (err error) {
-	ctx := context.Background() // what has begun is finished
-	c, err := d.connection(ctx)
+	t, err := d.begin()
 	if err != nil {
 		return err
 	}
-	t := &tx{session: c.session(ctx), db: d, owners: map[address.Address]int64{}, gone: map[address.Address]bool{}}
-	if _, err := t.exec(d.dialect.begin); err != nil {
-		return err
-	}
 	defer func() {
-		if err != nil {
-			_, rerr := t.exec(`ROLLBACK`)
-			if rerr != nil && d.dialect.reconnect {
-				d.conn.close() // in an unknown state: the next write connects anew
-				d.conn = nil
-			}
+		if err == nil {
+			return
+		}
+		if _, rerr := t.exec(`ROLLBACK`); rerr != nil && d.dialect.reconnect {
+			d.disconnect() // in an unknown state
 		}
 	}()
 	alone := len(jobs) == 1 && b == nil
@@ -139,6 +133,33 @@ func (d *DB) together(jobs []*job, b *batch) (err error) {
 	}
 	d.owners.add(t.owners)
 	return nil
+}
+
+// begin begins a transaction. A connection that turns out to be dead is made
+// anew, as nothing has been written yet.
+func (d *DB) begin() (*tx, error) {
+	ctx := context.Background() // what has begun is finished
+	for again := d.dialect.reconnect; ; again = false {
+		c, err := d.connection(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t := &tx{session: c.session(ctx), db: d, owners: map[address.Address]int64{}, gone: map[address.Address]bool{}}
+		if _, err = t.exec(d.dialect.begin); err == nil {
+			return t, nil
+		}
+		if d.dialect.reconnect {
+			d.disconnect()
+		}
+		if !again {
+			return nil, err
+		}
+	}
+}
+
+func (d *DB) disconnect() {
+	d.conn.close()
+	d.conn = nil
 }
 
 // savepoint runs one of several writes. What it returns is the end of the

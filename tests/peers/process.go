@@ -40,6 +40,7 @@ type spec struct {
 	lines func(line []byte)                // called with each line of standard output, if set
 	stop  func(in io.WriteCloser, pid int) // asks the child to end; SIGTERM if nil
 	logs  []string
+	user  *syscall.Credential // who it runs as; nil: as this program
 }
 
 // spawn starts a child process.
@@ -52,7 +53,7 @@ func spawn(s spec) (*process, error) {
 	}, s.env...)
 	// The group lets us end the children's children; the death signal ends
 	// the child when this program is killed before it can clean up.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: s.user}
 	out := &output{line: s.lines}
 	cmd.Stdout, cmd.Stderr = out, &out.rest
 	// A grandchild that keeps the output open must not keep us waiting.
