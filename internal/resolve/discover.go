@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"time"
 
 	"xmpp-gw/policy"
 )
@@ -17,13 +18,25 @@ type SRVLookup interface {
 
 // Options are the choices of a discovery.
 type Options struct {
-	// Onion says that the route is Tor, so that SRV records may point to onion
-	// addresses; on other routes those are left out.
+	// Onion says that the route is Tor and onion addresses are welcome: they come
+	// before all others. Without it those that SRV records name are left out.
 	Onion bool
+	// OnionOnly leaves out all but onion addresses.
+	OnionOnly bool
+	// Links gives onion endpoints that the domain names elsewhere, in its
+	// host-meta; it is asked beside DNS where Onion is set, and may go on for
+	// longer than it is waited for. Nil: nowhere.
+	Links func(ctx context.Context, domain string) []policy.Endpoint
+	// Patience is how long Links is waited for when DNS has answered and named no
+	// onion address; zero means DefaultPatience.
+	Patience time.Duration
 	// IntN gives a number from 0 to n-1, for RFC 2782's choice by weight; nil
 	// means math/rand/v2's (the choice spreads load and is no secret).
 	IntN func(n int) int
 }
+
+// DefaultPatience is what a web server may cost a login that needs nothing of it.
+const DefaultPatience = 3 * time.Second
 
 // plainPort is the client port of RFC 6120 §3.2.2.
 const plainPort = 5222
@@ -37,6 +50,8 @@ const plainPort = 5222
 // time and their records mixed as one set (XEP-0368 §3). Where there is neither,
 // the domain itself at port 5222 is the answer (RFC 6120 §3.2.2).
 //
+// With Onion, onion addresses of either come first, and then those of Links.
+//
 // The errors are ErrNoService when the domain says that it offers none (a
 // target of "."), or nothing that this route can use, and ErrNoAnswer when DNS
 // could not say.
@@ -45,16 +60,70 @@ func Discover(ctx context.Context, dns SRVLookup, domain string, o Options) ([]p
 	if err != nil {
 		return nil, err
 	}
-	self := []policy.Endpoint{{Transport: policy.STARTTLS, Host: domain, Port: plainPort}}
 	if _, err := netip.ParseAddr(domain); err == nil || policy.IsOnion(domain) || isLocalhost(domain) {
-		return self, nil
+		return []policy.Endpoint{{Transport: policy.STARTTLS, Host: domain, Port: plainPort}}, nil
 	}
 
+	links := o.startLinks(ctx, domain)
 	direct := make(chan service, 1)
 	go func() { direct <- askService(ctx, dns, "_xmpps-client._tcp."+domain, policy.DirectTLS) }()
 	starttls := askService(ctx, dns, "_xmpp-client._tcp."+domain, policy.STARTTLS)
-	services := []service{starttls, <-direct}
+	found, err := o.choose(domain, []service{starttls, <-direct})
 
+	onions, others := slices.Clone(found), found
+	onions = slices.DeleteFunc(onions, func(e policy.Endpoint) bool { return !e.Onion() })
+	others = slices.DeleteFunc(others, policy.Endpoint.Onion)
+	for _, e := range o.awaitLinks(ctx, links, len(onions) > 0) {
+		if !slices.Contains(onions, e) {
+			onions = append(onions, e)
+		}
+	}
+	switch {
+	case len(onions) == 0 && err != nil:
+		return nil, err
+	case !o.OnionOnly:
+		return append(onions, others...), nil
+	case len(onions) == 0:
+		return nil, &Error{Kind: ErrNoService, What: "the domain names no onion address now", Why: "neither its SRV records nor its host-meta have one"}
+	}
+	return onions, nil
+}
+
+// startLinks asks for links beside DNS; nil where nobody is asked.
+func (o Options) startLinks(ctx context.Context, domain string) <-chan []policy.Endpoint {
+	if !o.Onion || o.Links == nil {
+		return nil
+	}
+	ch := make(chan []policy.Endpoint, 1)
+	go func() { ch <- o.Links(ctx, domain) }()
+	return ch
+}
+
+// awaitLinks waits for the links; with enough it takes only what is there.
+func (o Options) awaitLinks(ctx context.Context, links <-chan []policy.Endpoint, enough bool) []policy.Endpoint {
+	if links == nil {
+		return nil
+	}
+	patience := o.Patience
+	switch {
+	case enough:
+		patience = 0
+	case patience == 0:
+		patience = DefaultPatience
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case l := <-links:
+		return l
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// choose makes endpoints of what DNS says.
+func (o Options) choose(domain string, services []service) ([]policy.Endpoint, error) {
 	var all []candidate
 	none := true
 	for _, s := range services {
@@ -63,7 +132,7 @@ func Discover(ctx context.Context, dns SRVLookup, domain string, o Options) ([]p
 	}
 	usable := slices.DeleteFunc(all, func(c candidate) bool {
 		return c.Port == 0 || !validHost(c.Target) && !isLiteral(c.Target) || isLocalhost(c.Target) ||
-			policy.IsOnion(c.Target) && !o.Onion
+			policy.IsOnion(c.Target) && (!o.Onion || policy.CheckOnion(c.Target) != nil)
 	})
 	if len(usable) > 0 {
 		// RFC 6120 §3.2.1 rule 8: with records there is no fallback. That the
@@ -80,7 +149,7 @@ func Discover(ctx context.Context, dns SRVLookup, domain string, o Options) ([]p
 		}
 	}
 	if none {
-		return self, nil
+		return []policy.Endpoint{{Transport: policy.STARTTLS, Host: domain, Port: plainPort}}, nil
 	}
 	return nil, noService(services, o)
 }
@@ -121,8 +190,8 @@ func noService(services []service, o Options) *Error {
 	for _, s := range services {
 		switch {
 		case s.onion && !o.Onion:
-			e.Why = "its SRV records name only onion addresses, which this route cannot reach"
-			e.Hint = `set route = "tor" for this domain`
+			e.Why = "its SRV records name only onion addresses, which this route does not reach, or the rules leave aside"
+			e.Hint = `set route = "tor" and onion_upgrade = "sticky" for this domain`
 			return e
 		case len(s.offers) > 0:
 			e.Why = "its SRV records name no usable host"

@@ -199,6 +199,7 @@ func TestHandshakes(t *testing.T) {
 	ca := newCA(t)
 	cert := newLeaf(t, ca, lab.CALeaf{Names: []string{domain}})
 	direct := policy.Endpoint{Transport: policy.DirectTLS, Host: "xmpp.example.net", Port: 5223}
+	web := policy.Endpoint{Transport: policy.WebSocket, Host: "xmpp.example.net", Port: 443, Path: "/ws"}
 	for _, c := range []struct {
 		name     string
 		decision func(*policy.Decision)
@@ -233,6 +234,10 @@ func TestHandshakes(t *testing.T) {
 		{name: "direct TLS", endpoint: direct, server: func(s *tls.Config) { s.NextProtos = []string{"xmpp-client"} }, want: Result{Version: "1.3"}},
 		{name: "direct TLS without ALPN", endpoint: direct, want: Result{Version: "1.3"}},
 		{name: "direct TLS to another service", endpoint: direct, server: func(s *tls.Config) { s.NextProtos = []string{"h2", "http/1.1"} }, kind: ErrALPN, says: "5223"},
+		{name: "WebSocket", endpoint: web, server: func(s *tls.Config) { s.NextProtos = []string{"h2", "http/1.1"} }, want: Result{Version: "1.3"}},
+		{name: "WebSocket without ALPN", endpoint: web, want: Result{Version: "1.3"}},
+		{name: "WebSocket at another service", endpoint: web, server: func(s *tls.Config) { s.NextProtos = []string{"xmpp-client"} }, kind: ErrALPN, says: "wss://"},
+		{name: "WebSocket without TLS", endpoint: policy.Endpoint{Transport: policy.PlainWebSocket, Host: "xmpp.example.net", Port: 80}, kind: ErrSettings, says: "how it speaks TLS"},
 		{name: "unknown there", server: func(s *tls.Config) {
 			s.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("no") }
 		}, kind: ErrHandshake, says: "internal error"},
@@ -280,6 +285,7 @@ func TestHello(t *testing.T) {
 	}{
 		{domain, policy.STARTTLS, tls.VersionTLS13, domain, nil, []uint16{tls.VersionTLS13}},
 		{domain, policy.DirectTLS, tls.VersionTLS13, domain, []string{"xmpp-client"}, []uint16{tls.VersionTLS13}},
+		{domain, policy.WebSocket, tls.VersionTLS13, domain, []string{"http/1.1"}, []uint16{tls.VersionTLS13}},
 		{"Example.ORG.", policy.STARTTLS, tls.VersionTLS12, domain, nil, []uint16{tls.VersionTLS13, tls.VersionTLS12}},
 		{"192.0.2.7", policy.STARTTLS, tls.VersionTLS13, "", nil, []uint16{tls.VersionTLS13}}, // RFC 6066 §3
 	} {

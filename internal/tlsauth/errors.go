@@ -124,6 +124,9 @@ func (v *verifier) alertError(code uint8, err error) *Error {
 		e.Kind = ErrALPN
 		e.Why = "it does not serve XMPP clients on this port"
 		e.Hint = hintPort
+		if v.endpoint.Transport == policy.WebSocket {
+			e.Why, e.Hint = "it serves no HTTP/1.1 there, which a WebSocket begins with", "check host and port of the wss:// endpoint"
+		}
 	default:
 		e.Why = fmt.Sprintf("it sent the alert %q", withoutAddress(err))
 		e.Hint = "tell the server's operator"

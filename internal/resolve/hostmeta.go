@@ -1,0 +1,190 @@
+package resolve
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/proxy"
+
+	"xmpp-gw/policy"
+)
+
+const (
+	nsXRD = "http://docs.oasis-open.org/ns/xri/xrd-1.0"
+	// relWebSocket marks a link to a WebSocket for XMPP (XEP-0156 §2.1).
+	relWebSocket = "urn:xmpp:alt-connections:websocket"
+
+	// maxHostMeta bounds the document, maxWebHeader the head of an answer.
+	maxHostMeta  = 64 << 10
+	maxWebHeader = 16 << 10
+	// maxLinks is how many links of a document are looked at.
+	maxLinks = 64
+	// maxSame is how many redirects within the domain are followed.
+	maxSame = 2
+)
+
+// HostMeta asks domains' web servers for WebSockets at onion addresses (XEP-0156
+// §2). It resolves no name: dial gets the domain as it is, and its answer is worth
+// something only because TLS proves the domain.
+type HostMeta struct {
+	Dial  proxy.ContextDialer
+	Roots *x509.CertPool // nil: the system's
+}
+
+// Onions gives the onion endpoints that the host-meta of a domain (in A-labels)
+// links to, none and no error where it links to none. Only wss:// links count
+// (XEP-0156 §2.2), and those to other hosts are left out.
+//
+// The XML form, which every domain with the one must have, is asked for first and
+// the JSON form on the same connection if there are no links in that.
+func (h HostMeta) Onions(ctx context.Context, domain string) ([]policy.Endpoint, error) {
+	if _, err := netip.ParseAddr(domain); err == nil || policy.IsOnion(domain) || isLocalhost(domain) || !validHost(domain) {
+		return nil, &Error{Kind: ErrRefused, What: "host-meta was not asked for", Why: "that is not a domain with a web server of its own"}
+	}
+	transport := &http.Transport{
+		DialContext: h.Dial.DialContext,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := h.Dial.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			tc := tls.Client(conn, &tls.Config{ServerName: domain, RootCAs: h.Roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+			if err := tc.HandshakeContext(ctx); err != nil {
+				conn.Close()
+				return nil, fmt.Errorf("TLS: %w", err)
+			}
+			return tc, nil
+		},
+		MaxResponseHeaderBytes: maxWebHeader,
+		DisableCompression:     true,
+		MaxIdleConns:           1,
+		IdleConnTimeout:        5 * time.Second,
+	}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		// Off the domain, somebody else would speak for it.
+		if r.URL.Scheme != "https" || r.URL.Host != domain || len(via) > maxSame {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	found, err := h.fetch(ctx, client, "https://"+domain+"/.well-known/host-meta", ParseHostMeta)
+	if err == nil && len(found) > 0 || ctx.Err() != nil {
+		return found, err
+	}
+	more, jsonErr := h.fetch(ctx, client, "https://"+domain+"/.well-known/host-meta.json", ParseHostMetaJSON)
+	if err != nil && jsonErr != nil {
+		return nil, err
+	}
+	return more, nil
+}
+
+// fetch reads one document. That there is none is no error.
+func (h HostMeta) fetch(ctx context.Context, client *http.Client, url string, parse func([]byte) ([]policy.Endpoint, error)) ([]policy.Endpoint, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header["User-Agent"] = nil // nobody's business
+	answer, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxHostMeta+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.StatusCode != http.StatusOK:
+		return nil, nil
+	case len(text) > maxHostMeta:
+		return nil, fmt.Errorf("host-meta has more than %d bytes", maxHostMeta)
+	}
+	return parse(text)
+}
+
+// ParseHostMeta gives the onion endpoints of a host-meta document in XML (RFC 6415
+// §3.1): the links that stand at its top.
+func ParseHostMeta(text []byte) ([]policy.Endpoint, error) {
+	d := xml.NewDecoder(bytes.NewReader(text)) // strict; knows no other entities than XML's five
+	var out []policy.Endpoint
+	depth, links, rooted := 0, 0, false
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) && rooted && depth == 0 {
+			return out, nil
+		}
+		if err != nil {
+			return nil, errors.New("host-meta is no well-formed XML")
+		}
+		switch t := token.(type) {
+		case xml.Directive:
+			return nil, errors.New("host-meta has a document type declaration")
+		case xml.EndElement:
+			depth--
+		case xml.StartElement:
+			depth++
+			if depth > 16 || depth == 1 && (rooted || t.Name != xml.Name{Space: nsXRD, Local: "XRD"}) {
+				return nil, errors.New("host-meta is no XRD document")
+			}
+			rooted = true
+			if depth == 2 && t.Name == (xml.Name{Space: nsXRD, Local: "Link"}) && links < maxLinks {
+				links++
+				out = addLink(out, plainAttr(t, "rel"), plainAttr(t, "href"))
+			}
+		}
+	}
+}
+
+func plainAttr(t xml.StartElement, name string) string {
+	i := slices.IndexFunc(t.Attr, func(a xml.Attr) bool { return a.Name == xml.Name{Local: name} })
+	if i < 0 {
+		return ""
+	}
+	return t.Attr[i].Value
+}
+
+// ParseHostMetaJSON gives the onion endpoints of a host-meta document in JSON (RFC
+// 6415 Appendix A).
+func ParseHostMetaJSON(text []byte) ([]policy.Endpoint, error) {
+	var doc struct {
+		Links []struct {
+			Rel  string `json:"rel"`
+			Href string `json:"href"`
+		} `json:"links"`
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return nil, errors.New("host-meta is no JSON of the kind that RFC 6415 describes")
+	}
+	var out []policy.Endpoint
+	for _, l := range doc.Links[:min(len(doc.Links), maxLinks)] {
+		out = addLink(out, l.Rel, l.Href)
+	}
+	return out, nil
+}
+
+// addLink appends the endpoint of a link, if it is a WebSocket inside TLS at a
+// whole onion address and not there yet.
+func addLink(out []policy.Endpoint, rel, href string) []policy.Endpoint {
+	if rel != relWebSocket || !strings.HasPrefix(href, "wss://") || len(out) == MaxRecords {
+		return out
+	}
+	e, err := policy.ParseEndpoint(href)
+	if err != nil || !e.Onion() || policy.CheckOnion(e.Host) != nil || slices.Contains(out, e) {
+		return out
+	}
+	return append(out, e)
+}
