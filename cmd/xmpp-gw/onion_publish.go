@@ -220,7 +220,7 @@ func (j *onionJob) await(o control.Onion) (control.Onion, error) {
 func onionProgress(o control.Onion) string {
 	switch {
 	case o.State == control.OnionWaiting:
-		return "waiting for " + o.Error
+		return o.Error // tor is starting …
 	case o.Uploads == 0:
 		return "publishing …"
 	}

@@ -125,7 +125,7 @@ func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
 		p.tor.want()
 	}
 	if tor, _, _ := p.tor.get(); tor != nil {
-		err = errors.Join(err, p.hand(ctx, tor, all, keys))
+		err = errors.Join(err, p.hand(ctx, tor, all, keys, failures))
 	}
 	p.gates.keep(services) // after tor was told to connect elsewhere
 	return next, err
@@ -183,8 +183,9 @@ func (p *publisher) publications(entries []onion.Entry, failures map[string]erro
 }
 
 // hand gives tor the services and keys. A tor that never had any is not asked to
-// have none: a system's tor would need its control port for that.
-func (p *publisher) hand(ctx context.Context, tor torDaemon, all []onion.Publication, keys []onion.ClientKey) error {
+// have none: a system's tor would need its control port for that. A service that
+// this kind of tor cannot do is left out.
+func (p *publisher) hand(ctx context.Context, tor torDaemon, all []onion.Publication, keys []onion.ClientKey, failures map[string]error) error {
 	if len(all) > 0 && !tor.Managed() && p.settings().Tor.Mode == "auto" {
 		// The system's tor was good enough until now; publishing takes our own.
 		p.tor.again(tor)
@@ -193,7 +194,15 @@ func (p *publisher) hand(ctx context.Context, tor torDaemon, all []onion.Publica
 	var err error
 	if len(all) > 0 || p.told {
 		p.told = true
-		err = tor.Publish(ctx, all)
+		for {
+			err = tor.Publish(ctx, all)
+			e, ok := errors.AsType[*onion.ManagedOnlyError](err)
+			if !ok || failures[e.Service] != nil {
+				break
+			}
+			failures[e.Service] = e
+			all = slices.DeleteFunc(all, func(q onion.Publication) bool { return q.Name == e.Service })
+		}
 	}
 	if len(keys) > 0 || p.authed {
 		p.authed = true
@@ -305,8 +314,10 @@ func (p *publisher) live(ctx context.Context, o control.Onion, states map[string
 		o.State, o.Error = control.OnionFailed, err.Error()
 	case tor.State == control.StateReady:
 		o.State = control.OnionPublishing
+	case tor.State == control.StateFailed:
+		o.State, o.Error, o.Hint = control.OnionFailed, "tor cannot be used: "+tor.Error, tor.Hint
 	default:
-		o.Error, o.Hint = "tor: "+torText(tor), tor.Hint
+		o.Error = "tor is " + torText(tor)
 	}
 	var wg sync.WaitGroup
 	for i := range o.Ports {

@@ -47,6 +47,11 @@ func (f *fakeTor) Publish(_ context.Context, all []onion.Publication) error {
 	if f.refuses != nil {
 		return f.refuses
 	}
+	for _, p := range all {
+		if f.system && p.CircuitID {
+			return &onion.ManagedOnlyError{Service: p.Name, Setting: "circuit ids"}
+		}
+	}
 	f.published = all
 	return nil
 }
