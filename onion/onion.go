@@ -174,7 +174,7 @@ type Tor struct {
 	lost     error      // why a system Tor is done
 	second   *Tor       // for single-hop services; nil: none
 	direct   []Publication
-	waiting  []ServiceState // single-hop services while there is no second Tor
+	waiting  []ServiceState // of direct, where the second Tor has none to tell
 	retrying bool
 }
 

@@ -198,7 +198,11 @@ func (t *Tor) Services() []ServiceState {
 	if second != nil {
 		all = append(all, second.Services()...)
 	}
-	all = append(all, waiting...)
+	for _, w := range waiting {
+		if !slices.ContainsFunc(all, func(s ServiceState) bool { return s.Address == w.Address }) {
+			all = append(all, w)
+		}
+	}
 	slices.SortFunc(all, func(a, b ServiceState) int {
 		return strings.Compare(a.Name+"\x00"+a.Address, b.Name+"\x00"+b.Address)
 	})

@@ -103,6 +103,9 @@ func (s *Shelf) list() ([]Entry, error) {
 	for _, f := range files {
 		if f.IsDir() && checkName("service", f.Name()) == nil {
 			e, err := s.load(f.Name())
+			if errors.Is(err, ErrNoService) {
+				continue
+			}
 			e.Err = err
 			all = append(all, e)
 		}
@@ -180,7 +183,14 @@ func (s *Shelf) create(service Service, k *Key) error {
 		return err
 	}
 	// A folder is never put in place of one that has something in it.
-	return os.Rename(tmp, filepath.Join(s.dir, service.Name))
+	path := filepath.Join(s.dir, service.Name)
+	if err := os.Rename(tmp, path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("the folder %s is in the way: it has no %s, so it is no service; look into it and remove it", path, serviceFile)
+		}
+		return err
+	}
+	return nil
 }
 
 // Update changes a service's settings. Name, SingleHop, Created and Previous
@@ -209,7 +219,8 @@ func (s *Shelf) Update(name string, edit func(*Service) error) (e Entry, err err
 }
 
 // Remove takes a service from the shelf, its keys included: its address is gone
-// for ever. (To end publishing alone, Update Disabled.)
+// for ever. (To end publishing alone, Update Disabled.) A Tor that publishes it
+// should be told first.
 func (s *Shelf) Remove(name string) error {
 	return s.locked(syscall.LOCK_EX, func() error {
 		if err := s.exists(name); err != nil {
@@ -261,7 +272,9 @@ func (s *Shelf) exists(name string) error {
 	if err := checkName("service", name); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, name)); err != nil {
+	// A folder without settings is none of ours: a Tor makes an empty one anew
+	// when it reads its own settings between Remove and the next Publish.
+	if _, err := os.Stat(filepath.Join(s.dir, name, serviceFile)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return ErrNoService
 		}

@@ -58,15 +58,17 @@ func (t *Tor) startSecond(ctx context.Context) (*Tor, error) {
 	return Start(ctx, o)
 }
 
-// setSecond notes the second Tor and what it shall publish; while there is none,
-// err says why.
+// setSecond notes the second Tor and what it shall publish, which counts for
+// what it does not know of yet; while there is none, err says why.
 func (t *Tor) setSecond(second *Tor, all []Publication, err error) {
 	t.mu.Lock()
 	t.second, t.direct, t.waiting = second, all, nil
-	if second == nil {
-		for _, p := range all {
-			t.waiting = append(t.waiting, ServiceState{Name: p.Name, Address: p.Address, State: StateFailed, Error: err.Error()})
+	for _, p := range all {
+		s := ServiceState{Name: p.Name, Address: p.Address, State: StatePublishing}
+		if err != nil {
+			s.State, s.Error = StateFailed, err.Error()
 		}
+		t.waiting = append(t.waiting, s)
 	}
 	t.mu.Unlock()
 	t.changes.fire()

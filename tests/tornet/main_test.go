@@ -155,6 +155,13 @@ func echo(t *testing.T) *net.TCPAddr {
 // dial connects to addr through the SOCKS port of a Tor, as a user.
 func dial(t *testing.T, socks, user, addr string) (net.Conn, error) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	return dialContext(ctx, t, socks, user, addr)
+}
+
+func dialContext(ctx context.Context, t *testing.T, socks, user, addr string) (net.Conn, error) {
+	t.Helper()
 	network, address := "tcp", socks
 	if path, ok := strings.CutPrefix(socks, "unix:"); ok {
 		network, address = "unix", path
@@ -163,8 +170,6 @@ func dial(t *testing.T, socks, user, addr string) (net.Conn, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
 	return d.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
 }
 
