@@ -45,9 +45,10 @@ type rule struct {
 	forgive time.Duration
 }
 
+// What is forgiven must be less than what is waited for, or the waits stop growing.
 var (
-	byBoth    = rule{kind: 'b', free: 5, step: time.Second, most: 5 * time.Minute, forgive: time.Minute}
-	byPeer    = rule{kind: 'p', free: 20, step: time.Second, most: 5 * time.Minute, forgive: 30 * time.Second}
+	byBoth    = rule{kind: 'b', free: 5, step: time.Second, most: 5 * time.Minute, forgive: 10 * time.Minute}
+	byPeer    = rule{kind: 'p', free: 20, step: time.Second, most: time.Minute, forgive: 5 * time.Minute}
 	byAccount = rule{kind: 'a', free: 20, step: 100 * time.Millisecond, most: 4 * time.Second, forgive: 5 * time.Second}
 )
 
