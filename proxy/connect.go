@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
 	"xmpp-gw/internal/egress"
-	"xmpp-gw/internal/resolve"
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/internal/websocket"
 	"xmpp-gw/internal/wire"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/policy"
@@ -70,6 +71,24 @@ func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.
 	if err != nil {
 		return nil, err
 	}
+	up, err := s.tryAll(ctx, d, endpoints, dialer, fits, begin)
+	if err == nil || ctx.Err() != nil {
+		return up, err
+	}
+	if more := s.otherOnions(ctx, d, dialer); len(more) > 0 {
+		if up, again := s.tryAll(ctx, d, more, dialer, fits, begin); again == nil {
+			return up, nil
+		}
+	}
+	if len(d.Known.Endpoints) > 0 || d.Known.Since != "" {
+		err = &onionFailed{err, d.Target.Domain, d.Known}
+	}
+	return nil, err
+}
+
+// tryAll tries these endpoints in order.
+func (s *session) tryAll(ctx context.Context, d policy.Decision, endpoints []policy.Endpoint, dialer egress.Dialer,
+	fits func(policy.Endpoint) bool, begin func(context.Context, *upstream) error) (*upstream, error) {
 	first := error(&Refused{class: "no-endpoint", Text: "The server has no endpoint of the kind that the client uses (STARTTLS or direct TLS)."})
 	tried := false
 	for redirects := 0; len(endpoints) > 0; {
@@ -78,7 +97,7 @@ func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.
 		if !fits(e) {
 			continue
 		}
-		up, err := s.try(ctx, e, dialer, begin)
+		up, err := s.try(ctx, d, e, dialer, endpoints, begin)
 		if err == nil {
 			s.gw.cfg.Observer.UpstreamConnected(d.Route.String())
 			return up, nil
@@ -109,27 +128,17 @@ func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.
 	return nil, first
 }
 
-// endpoints says where to go: the owner's word first, DNS over the same route
-// last. An onion endpoint that the owner bound to the domain is the only one.
-func (s *session) endpoints(ctx context.Context, d policy.Decision, dialer egress.Dialer) ([]policy.Endpoint, error) {
-	if d.Onion != nil {
-		return []policy.Endpoint{*d.Onion}, nil
-	}
-	if len(d.Endpoints) > 0 {
-		return d.Endpoints, nil
-	}
-	found, err := resolve.Discover(ctx, s.live.Lookup(dialer), d.Target.Domain, resolve.Options{Onion: d.Route.ViaTor()})
-	if err != nil {
-		return nil, err
-	}
-	return found[:min(len(found), maxEndpoints)], nil
-}
-
 // try connects to one endpoint and lets begin negotiate there.
-func (s *session) try(ctx context.Context, e policy.Endpoint, dialer egress.Dialer, begin func(context.Context, *upstream) error) (*upstream, error) {
-	conn, err := dialer.DialContext(ctx, "tcp", e.Address())
-	if err != nil {
+func (s *session) try(ctx context.Context, d policy.Decision, e policy.Endpoint, dialer egress.Dialer, behind []policy.Endpoint,
+	begin func(context.Context, *upstream) error) (*upstream, error) {
+	if err := notOnion(d, e); err != nil {
 		return nil, err
+	}
+	dialing, cancel := s.onward(ctx, e, behind)
+	conn, err := dialer.DialContext(dialing, "tcp", e.Address())
+	cancel()
+	if err != nil {
+		return nil, tooSlow(ctx, d, err)
 	}
 	up := &upstream{endpoint: e}
 	up.wire = wire.New(conn)
@@ -142,6 +151,9 @@ func (s *session) try(ctx context.Context, e policy.Endpoint, dialer egress.Dial
 		up.release()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if moved, ok := errors.AsType[*websocket.Moved](err); ok {
+			return nil, &redirect{to: moved.URI, uri: true, secure: up.tls != nil}
 		}
 		return nil, fromServer(err)
 	}
@@ -159,12 +171,24 @@ func fromServer(err error) error {
 	if isRefusal(err) || errors.As(err, &moved) || errors.As(err, &server) {
 		return err
 	}
+	if web, ok := errors.AsType[*websocket.Moved](err); ok {
+		return &redirect{to: web.URI, uri: true}
+	}
 	return &upstreamLost{err: err, negotiating: true}
 }
 
 func (s *session) negotiateUpstream(ctx context.Context, up *upstream, d policy.Decision) error {
-	if up.endpoint.Transport == policy.DirectTLS {
+	switch up.endpoint.Transport {
+	case policy.DirectTLS, policy.WebSocket:
 		return s.secureUpstream(ctx, up, d)
+	case policy.PlainWebSocket:
+		if !d.OnionProves(up.endpoint) {
+			return &Refused{class: "no-tls", Text: "A WebSocket without TLS is for an onion address that proves the server; nothing was sent."}
+		}
+		if err := up.webSocket(ctx, up.conn, d, s.live.Limits.PreAuth); err != nil {
+			return err
+		}
+		return up.greet(s.name, s.lang)
 	}
 	up.on(up.conn, s.live.Limits.PreAuth)
 	if err := up.greet(s.name, s.lang); err != nil {
@@ -222,6 +246,12 @@ func (s *session) secureUpstream(ctx context.Context, up *upstream, d policy.Dec
 		return err
 	}
 	up.tls = result
+	if up.endpoint.Transport == policy.WebSocket {
+		if err := up.webSocket(ctx, conn, d, s.live.Limits.PreAuth); err != nil {
+			return err
+		}
+		return up.greet(s.name, s.lang)
+	}
 	up.on(conn, s.live.Limits.PreAuth)
 	return up.greet(s.name, s.lang)
 }
@@ -235,6 +265,35 @@ func (u *upstream) on(conn net.Conn, limits xmppstream.Limits) {
 	u.r = xmppstream.NewReader(conn, limits)
 	u.w = xmppstream.NewWriter(conn)
 }
+
+// webSocket shakes hands for a WebSocket over conn, and reads and writes the leg in
+// its messages from now on. STARTTLS does not exist there (RFC 7395 §3.9).
+func (u *upstream) webSocket(ctx context.Context, conn net.Conn, d policy.Decision, limits xmppstream.Limits) error {
+	web, err := websocket.Client(ctx, conn, websocket.Options{Host: webHost(d, u.endpoint), Path: u.endpoint.Path, Limit: messageLimit(limits)})
+	if err != nil {
+		return err
+	}
+	u.on(web, limits)
+	u.messages = true
+	return nil
+}
+
+// webHost is the Host header: that of the endpoint, or the account's domain where
+// the endpoint is a number, which no web server is named by.
+func webHost(d policy.Decision, e policy.Endpoint) string {
+	host := e.Host
+	if net.ParseIP(host) != nil {
+		host = d.Target.Domain
+	}
+	if e.Transport == policy.WebSocket && e.Port == 443 || e.Transport == policy.PlainWebSocket && e.Port == 80 {
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(e.Port)))
+}
+
+// messageLimit leaves room for the namespaces that a message declares and an
+// element of a stream need not.
+func messageLimit(l xmppstream.Limits) int { return l.Bytes + 1024 }
 
 // greet opens a stream of the gateway's own and reads the answer with the
 // features that come before a login. It says no `from`: before TLS that would
@@ -324,9 +383,11 @@ func (u *upstream) streamError(e *xmppstream.Element) error {
 	return &serverError{condition: condition, text: text}
 }
 
-// redirect is see-other-host (RFC 6120 §4.9.3.19).
+// redirect is see-other-host (RFC 6120 §4.9.3.19), or see-other-uri of a WebSocket
+// (RFC 7395 §3.6.1).
 type redirect struct {
 	to     string
+	uri    bool
 	secure bool // said inside verified TLS
 }
 
@@ -343,11 +404,18 @@ func (r *redirect) endpoint(d policy.Decision, from policy.Endpoint) (policy.End
 	if d.Redirect != policy.RedirectSameDomain {
 		return policy.Endpoint{}, &Refused{class: "redirect", Text: "The server sent us to another host, which policy forbids (redirect = \"deny\")."}
 	}
-	e, err := policy.ParseEndpoint(from.Transport.String() + "://" + r.to)
-	if err != nil {
+	to := r.to
+	if !r.uri {
+		to = from.Transport.String() + "://" + to
+	}
+	e, err := policy.ParseEndpoint(to)
+	if err != nil || e.Transport.OverWebSocket() != r.uri || e.Transport == policy.PlainWebSocket && !d.OnionProves(e) {
 		return policy.Endpoint{}, &Refused{class: "redirect", Text: "The server sent us to another host whose name makes no sense."}
 	}
 	host := strings.ToLower(strings.TrimSuffix(e.Host, "."))
+	if from.Onion() && !strings.EqualFold(host, from.Host) {
+		return policy.Endpoint{}, &Refused{class: "redirect", Text: "The server sent us from its onion address to another host, which the gateway does not follow."}
+	}
 	same := host == d.Target.Domain || strings.HasSuffix(host, "."+d.Target.Domain) || strings.EqualFold(host, from.Host)
 	if !same {
 		return policy.Endpoint{}, &Refused{class: "redirect", Text: fmt.Sprintf(

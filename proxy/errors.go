@@ -12,6 +12,7 @@ import (
 	"xmpp-gw/internal/resolve"
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/internal/websocket"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/policy"
 )
@@ -103,6 +104,8 @@ func endingFor(cause error, resumable bool) ending {
 		cert    *tlsauth.Error
 		sasl    *saslauth.Error
 		dns     *resolve.Error
+		web     *websocket.Error
+		onion   *onionFailed
 
 		handshake *clientTLSError
 		local     *localFile
@@ -116,6 +119,12 @@ func endingFor(cause error, resumable bool) ending {
 		return ending{class: class, toClient: telling, toServer: closing, condition: condition, text: text, upstream: true}
 	}
 	switch {
+	case errors.As(cause, &onion):
+		e := endingFor(onion.err, resumable)
+		if e.toClient == telling {
+			e.text = onion.with(e.text)
+		}
+		return e
 	case errors.Is(cause, errFinished):
 		return ending{class: "closed", toClient: closing, toServer: closing, quiet: true}
 	case errors.Is(cause, errClientGone):
@@ -140,6 +149,8 @@ func endingFor(cause error, resumable bool) ending {
 		return ending{class: "client-tls", toClient: leaving}
 	case errors.As(cause, &refused):
 		return upstream(refused.class, xmppstream.PolicyViolation, refused.Text)
+	case errors.As(cause, &web):
+		return upstream("websocket", xmppstream.RemoteConnFailed, web.Error())
 	case errors.As(cause, &moved): // too late to follow: it came after the features
 		return upstream("redirect", xmppstream.PolicyViolation, "The server sent us to another host in the middle of the login, where the gateway does not follow.")
 	case errors.As(cause, &lost):
@@ -200,7 +211,8 @@ func isRefusal(err error) bool {
 	var refused *Refused
 	var cert *tlsauth.Error
 	var sasl *saslauth.Error
-	return errors.As(err, &refused) || errors.As(err, &cert) || errors.As(err, &sasl)
+	var web *websocket.Error
+	return errors.As(err, &refused) || errors.As(err, &cert) || errors.As(err, &sasl) || errors.As(err, &web)
 }
 
 // isNetError reports whether err is of a connection rather than of what came

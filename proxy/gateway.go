@@ -11,6 +11,7 @@
 //	relaymode.go    relay: the client's own SASL handed through
 //	passthrough.go  passthrough: the client's own TLS handed through
 //	register.go     an account made from within the client (XEP-0077)
+//	places.go       where to go: rules, address book, discovery
 //	connect.go      the upstream leg up to verified TLS and its features
 //	splice.go       stanzas both ways, keepalives, the closing handshake
 //	pinger.go       is the server still there?
@@ -105,8 +106,9 @@ type Config struct {
 	Lookup       func(egress.Dialer) resolve.SRVLookup // DNS over one session's own route
 	Certificates Certificates
 
-	Pins  *tlsauth.PinStore // nil: keys are not remembered
-	Roots *x509.CertPool    // nil: the system's
+	Pins   *tlsauth.PinStore // nil: keys are not remembered
+	Roots  *x509.CertPool    // nil: the system's
+	Onions OnionMemory       // nil: logins at onion addresses are not remembered
 
 	// PlaintextLoopback lets clients on loopback and unix listeners stay without
 	// TLS ("client_tls = optional").
@@ -136,7 +138,8 @@ type Gateway struct {
 	sessions  map[*session]struct{}
 	wg        sync.WaitGroup // one count a session
 
-	tidy tidy
+	links resolve.Links // what domains' web servers said
+	tidy  tidy
 }
 
 // Live is the part of a gateway's configuration that a reload replaces; the

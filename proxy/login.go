@@ -184,6 +184,7 @@ func (s *session) loginUpstream(ctx context.Context, account jid.JID, cred *sasl
 		return fromServer(err)
 	}
 	s.remember(out)
+	s.keepOnion(up)
 	s.info.set(func(n *SessionInfo) {
 		up.describe(n)
 		n.SASL, n.Binding = out.Mechanism, out.Binding

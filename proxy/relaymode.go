@@ -135,9 +135,14 @@ func (s *session) relayStep(e *xmppstream.Element, starttls bool) (done bool, er
 		return false, nil
 	}
 	if sasl1 {
-		return true, s.restartBoth()
+		err = s.restartBoth()
+	} else {
+		err = s.featuresAfterSASL2()
 	}
-	return true, s.featuresAfterSASL2()
+	if err == nil {
+		s.keepOnion(s.up)
+	}
+	return true, err
 }
 
 // upstreamAnswer waits for the server's next element.

@@ -57,6 +57,10 @@ type leg struct {
 	conn net.Conn   // the same, or the TLS above it
 	r    *xmppstream.Reader
 	w    *xmppstream.Writer
+
+	// messages: the stream comes in WebSocket messages, of which some may wait
+	// above the socket.
+	messages bool
 }
 
 // Send writes one complete element at once; with Next it makes a leg the stream

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"xmpp-gw/internal/saslauth"
+	"xmpp-gw/internal/websocket"
 	"xmpp-gw/internal/xmppstream"
 )
 
@@ -36,6 +37,9 @@ func (s *session) splice() {
 	})
 	s.client.r.SetLimits(s.live.Limits.Session)
 	s.up.r.SetLimits(upstreamLimits(s.live.Limits.Session))
+	if web, ok := s.up.conn.(*websocket.Conn); ok {
+		web.SetLimit(messageLimit(upstreamLimits(s.live.Limits.Session)))
+	}
 	s.up.features, s.up.offer = nil, saslauth.Offer{} // of no more use
 	s.info.setState(stateOnline)
 	s.gw.tidy.later()
@@ -164,6 +168,9 @@ func (s *session) forwardDown() error {
 	w := s.client.w
 	for {
 		e, err := s.up.follow()
+		if _, moved := errors.AsType[*websocket.Moved](err); moved {
+			return errMoved
+		}
 		if err != nil {
 			return err
 		}

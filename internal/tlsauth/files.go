@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"xmpp-gw/internal/ownfile"
+	"xmpp-gw/policy"
 )
 
 // Files of certificates are read at each handshake: that costs little beside it,
@@ -28,6 +29,25 @@ func readRoots(path string) (*x509.CertPool, error) {
 		return nil, errors.New(path + " holds no certificate in PEM form")
 	}
 	return pool, nil
+}
+
+// Roots is roots (nil: the system's) and the authority that d adds for its domain,
+// for what else the domain must prove: its web server.
+func Roots(roots *x509.CertPool, d policy.Decision) (*x509.CertPool, error) {
+	if d.CAFile == "" {
+		return roots, nil
+	}
+	pem, err := ownfile.Read(d.CAFile, ownfile.NoWriters, maxPEM)
+	if err != nil {
+		return nil, err
+	}
+	if roots != nil {
+		roots = roots.Clone()
+	} else if roots, err = x509.SystemCertPool(); err != nil {
+		return nil, err
+	}
+	roots.AppendCertsFromPEM(pem)
+	return roots, nil
 }
 
 // readClientCert reads the certificate and the key for SASL EXTERNAL, which
