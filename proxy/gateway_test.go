@@ -277,7 +277,7 @@ func (c *client) login(g *ground) {
 func (c *client) bind() {
 	c.t.Helper()
 	c.send("<iq type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
-	c.expect(`<iq type='result' id='bind1'>.*</iq>`)
+	c.expect(`<iq [^>]*type='result' id='bind1'>.*</iq>`)
 }
 
 // good is a server that lets juliet in and then answers each message with its

@@ -82,7 +82,7 @@ func (h HostMeta) Onions(ctx context.Context, domain string) ([]policy.Endpoint,
 		return nil
 	}}
 	found, err := h.fetch(ctx, client, "https://"+domain+"/.well-known/host-meta", ParseHostMeta)
-	if err == nil && len(found) > 0 || ctx.Err() != nil {
+	if err == nil && len(found) > 0 || err != nil && !errors.Is(err, errDocument) {
 		return found, err
 	}
 	more, jsonErr := h.fetch(ctx, client, "https://"+domain+"/.well-known/host-meta.json", ParseHostMetaJSON)
@@ -91,6 +91,9 @@ func (h HostMeta) Onions(ctx context.Context, domain string) ([]policy.Endpoint,
 	}
 	return more, nil
 }
+
+// errDocument is a web server that answered with something else.
+var errDocument = errors.New("host-meta cannot be used")
 
 // fetch reads one document. That there is none is no error.
 func (h HostMeta) fetch(ctx context.Context, client *http.Client, url string, parse func([]byte) ([]policy.Endpoint, error)) ([]policy.Endpoint, error) {
@@ -111,7 +114,7 @@ func (h HostMeta) fetch(ctx context.Context, client *http.Client, url string, pa
 	case answer.StatusCode != http.StatusOK:
 		return nil, nil
 	case len(text) > maxHostMeta:
-		return nil, fmt.Errorf("host-meta has more than %d bytes", maxHostMeta)
+		return nil, fmt.Errorf("%w: it has more than %d bytes", errDocument, maxHostMeta)
 	}
 	return parse(text)
 }
@@ -128,17 +131,17 @@ func ParseHostMeta(text []byte) ([]policy.Endpoint, error) {
 			return out, nil
 		}
 		if err != nil {
-			return nil, errors.New("host-meta is no well-formed XML")
+			return nil, fmt.Errorf("%w: it is no well-formed XML", errDocument)
 		}
 		switch t := token.(type) {
 		case xml.Directive:
-			return nil, errors.New("host-meta has a document type declaration")
+			return nil, fmt.Errorf("%w: it has a document type declaration", errDocument)
 		case xml.EndElement:
 			depth--
 		case xml.StartElement:
 			depth++
 			if depth > 16 || depth == 1 && (rooted || t.Name != xml.Name{Space: nsXRD, Local: "XRD"}) {
-				return nil, errors.New("host-meta is no XRD document")
+				return nil, fmt.Errorf("%w: it is no XRD document", errDocument)
 			}
 			rooted = true
 			if depth == 2 && t.Name == (xml.Name{Space: nsXRD, Local: "Link"}) && links < maxLinks {
@@ -167,7 +170,7 @@ func ParseHostMetaJSON(text []byte) ([]policy.Endpoint, error) {
 		} `json:"links"`
 	}
 	if err := json.Unmarshal(text, &doc); err != nil {
-		return nil, errors.New("host-meta is no JSON of the kind that RFC 6415 describes")
+		return nil, fmt.Errorf("%w: it is no JSON of the kind that RFC 6415 describes", errDocument)
 	}
 	var out []policy.Endpoint
 	for _, l := range doc.Links[:min(len(doc.Links), maxLinks)] {
