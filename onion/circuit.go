@@ -26,8 +26,8 @@ type Circuit struct {
 	relays []string
 }
 
-// Relays names the circuit's relays, nearest first, for an owner who asked to
-// see them.
+// Relays names the circuit's relays, nearest first, as "name FINGERPRINT", for an
+// owner who asked to see them.
 func (c Circuit) Relays() []string { return c.relays }
 
 // String tells id, purpose and length.
@@ -91,7 +91,7 @@ func parseCircuits(reply string) []circuitLine {
 		c.ID = printable(fs[0].val)
 		c.Purpose = printable(strings.ToLower(lookup(fs, "PURPOSE")))
 		for relay := range strings.SplitSeq(fs[2].val, ",") {
-			c.relays = append(c.relays, nickname(relay))
+			c.relays = append(c.relays, relayName(relay))
 		}
 		c.Hops = len(c.relays)
 		out = append(out, c)
@@ -99,12 +99,14 @@ func parseCircuits(reply string) []circuitLine {
 	return out
 }
 
-// nickname is the name in "$FINGERPRINT~name" (control-spec §2.4, LongName).
-func nickname(relay string) string {
+// relayName is "name FINGERPRINT" for the "$FINGERPRINT~name" of Tor
+// (control-spec §2.4, LongName).
+func relayName(relay string) string {
+	fingerprint, name := relay, ""
 	if i := strings.IndexAny(relay, "~="); i >= 0 {
-		relay = relay[i+1:]
+		fingerprint, name = relay[:i], relay[i+1:]
 	}
-	return printable(relay)
+	return printable(strings.TrimSpace(name + " " + strings.TrimPrefix(fingerprint, "$")))
 }
 
 // parseStreams reads the value of stream-status (control-spec §4.1.2: stream

@@ -112,8 +112,8 @@ func TestCircuits(t *testing.T) {
 	const streamStatus = "14 SUCCEEDED 6 127.0.0.1:45119\n15 SUCCEEDED 6 127.0.0.1:45119\n16 SUCCEEDED 7 192.0.2.1:1\n17 NEW 0 192.0.2.1:2\n18 SUCCEEDED 8 x.onion:5222\n19 CLOSED 7 192.0.2.1:1\n"
 	got := byUser(parseCircuits(circuitStatus), parseStreams(streamStatus))
 	want := map[string]Circuit{
-		"alice": {ID: "5", Purpose: "conflux_linked", Hops: 3, Streams: 2, relays: []string{"guard", "third", "exit"}},
-		`bo"b`:  {ID: "8", Purpose: "hs_client_rend", Hops: 4, Streams: 1, relays: []string{"guard", "middle", "third", "rend"}},
+		"alice": {ID: "5", Purpose: "conflux_linked", Hops: 3, Streams: 2, relays: []string{"guard AAAA", "third CCCC", "exit DDDD"}},
+		`bo"b`:  {ID: "8", Purpose: "hs_client_rend", Hops: 4, Streams: 1, relays: []string{"guard AAAA", "middle BBBB", "third CCCC", "rend DDDD"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)

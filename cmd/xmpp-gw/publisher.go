@@ -69,7 +69,9 @@ func (p *publisher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		_, torChanged, _ := p.tor.get() // before apply, so that no change is missed
 		next, err := p.apply(ctx)
-		p.tell()
+		if ctx.Err() == nil {
+			p.tell()
+		}
 		wait := time.Until(next)
 		if err != nil {
 			wait = min(wait, pause)

@@ -105,7 +105,7 @@ var replies = map[byte]words{
 		"try again; a new circuit takes another path"},
 	0xF4: {ErrOnionAuth, "the onion service is private",
 		"it asks for a client authorization key and there is none here",
-		"ask its operator for a key and add it with: xmpp-gw onion client"},
+		"ask its operator for a key and add it with: xmpp-gw onion auth add"},
 	0xF5: {ErrOnionAuth, "the onion service does not accept this client's key",
 		"the client authorization key is wrong or was withdrawn",
 		"ask its operator for a new key"},

@@ -144,7 +144,7 @@ func TestIsolation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, relay := range one.Relays() {
-		if !strings.HasPrefix(relay, "relay") && relay != "authority" {
+		if !strings.HasPrefix(relay, "relay") && !strings.HasPrefix(relay, "authority ") {
 			t.Errorf("a relay is called %q", relay)
 		}
 		if strings.Contains(fmt.Sprintf("%s %+v %#v", shown, one, one), relay) {
