@@ -20,14 +20,19 @@ import (
 
 // grounds is what the measurements run on.
 type grounds struct {
-	dir         string
-	server      *server
-	roots       *x509.CertPool // the far end's
-	relayAddr   string
-	gatewayAddr string
-	gatewayPID  int
-	ownRoots    *x509.CertPool // the gateway's CA
-	stop        []func()
+	dir       string
+	server    *server
+	roots     *x509.CertPool // the far end's
+	relayAddr string
+	gateway   *gateway
+	stop      []func()
+}
+
+// gateway is a running gateway.
+type gateway struct {
+	addr  string // for direct TLS
+	pid   int
+	roots *x509.CertPool // its CA
 }
 
 func (b *grounds) Close() {
@@ -36,7 +41,7 @@ func (b *grounds) Close() {
 	}
 }
 
-func newGrounds(gateway string) (b *grounds, err error) {
+func newGrounds(binary string) (b *grounds, err error) {
 	b = &grounds{}
 	defer func() {
 		if err != nil {
@@ -69,7 +74,15 @@ func newGrounds(gateway string) (b *grounds, err error) {
 	if err := b.startRelay(); err != nil {
 		return nil, err
 	}
-	return b, b.startGateway(gateway)
+	b.gateway, err = b.startGateway(binary, "direct", fmt.Sprintf(`
+[tor]
+mode = "off"
+[domain.%q]
+route = "direct"
+endpoints = ["tls://%s"]
+ca = %q
+`, domain, b.server.xmpp.Addr(), b.ca()))
+	return b, err
 }
 
 // start runs a program until the grounds close, and returns its process.
@@ -100,46 +113,42 @@ func (b *grounds) startRelay() error {
 	return err
 }
 
-func (b *grounds) startGateway(binary string) error {
+// ca is the file with the far end's authority.
+func (b *grounds) ca() string { return filepath.Join(b.dir, "ca.pem") }
+
+// startGateway runs a gateway that has name's directory and this configuration.
+func (b *grounds) startGateway(binary, name, rules string) (*gateway, error) {
 	port, err := freePort()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b.gatewayAddr = fmt.Sprintf("127.0.0.1:%d", port)
-	conf := fmt.Sprintf(`
-[listen]
-c2s = []
-c2s_tls = [%q]
-max_connections = 10000
-[tor]
-mode = "off"
-[domain.%q]
-route = "direct"
-endpoints = ["tls://%s"]
-ca = %q
-`, b.gatewayAddr, domain, b.server.xmpp.Addr(), filepath.Join(b.dir, "ca.pem"))
-	file := filepath.Join(b.dir, "config.toml")
+	g := &gateway{addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	dir := filepath.Join(b.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	file, state := filepath.Join(dir, "config.toml"), filepath.Join(dir, "state")
+	conf := fmt.Sprintf("[listen]\nc2s = []\nc2s_tls = [%q]\nmax_connections = 10000\n%s", g.addr, rules)
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		return err
+		return nil, err
 	}
-	state := filepath.Join(b.dir, "state")
 	cmd := exec.Command(binary, "run", "--config", file, "--state-dir", state, "--log-level", "error")
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+b.dir, "RUNTIME_DIRECTORY=")
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+dir, "RUNTIME_DIRECTORY=")
 	if err := b.start(cmd); err != nil {
-		return err
+		return nil, err
 	}
-	b.gatewayPID = cmd.Process.Pid
+	g.pid = cmd.Process.Pid
 	for range 100 {
 		time.Sleep(50 * time.Millisecond)
-		c, err := net.Dial("tcp", b.gatewayAddr)
+		c, err := net.Dial("tcp", g.addr)
 		if err != nil {
 			continue
 		}
 		_ = c.Close()
-		b.ownRoots, err = loadRoots(filepath.Join(state, "ca", "ca.pem"))
-		return err
+		g.roots, err = loadRoots(filepath.Join(state, "ca", "ca.pem"))
+		return g, err
 	}
-	return errors.New("the gateway does not listen")
+	return nil, errors.New("the gateway does not listen")
 }
 
 // dialBare connects to the far end or to the io.Copy relay, without a login.
@@ -147,9 +156,9 @@ func (b *grounds) dialBare(addr string) (*tls.Conn, error) {
 	return tls.Dial("tcp", addr, &tls.Config{RootCAs: b.roots, ServerName: domain, MinVersion: tls.VersionTLS13})
 }
 
-// dialGateway logs in through the gateway.
-func (b *grounds) dialGateway() (*tls.Conn, error) {
-	c, err := tls.Dial("tcp", b.gatewayAddr, &tls.Config{RootCAs: b.ownRoots, ServerName: domain, MinVersion: tls.VersionTLS13})
+// dial logs in through the gateway.
+func (g *gateway) dial() (*tls.Conn, error) {
+	c, err := tls.Dial("tcp", g.addr, &tls.Config{RootCAs: g.roots, ServerName: domain, MinVersion: tls.VersionTLS13})
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,8 @@
 // Figures that depend on the machine are ratios, taken in one run against a
 // relay that does the least possible: io.Copy between the same two TLS legs, in
 // a process of its own as the gateway is. Client and server are the same for
-// both and live in this process.
+// both and live in this process. The way through an onion service, on a private
+// Tor network, is compared with the same client and its own SOCKS support.
 //
 //	go run ./tests/bench -gateway bin/xmpp-gw
 package main
@@ -23,6 +24,7 @@ func main() {
 	rounds := flag.Int("rounds", 7, "rounds of each comparison; the median counts")
 	sessions := flag.Int("sessions", 2000, "idle sessions to hold")
 	profile := flag.Duration("only-load", 0, "send messages through the gateway for this long and measure nothing (to profile it)")
+	onlyOnion := flag.Bool("only-onion", false, "measure the way through an onion service alone")
 	copyRelay := flag.String("copy-relay", "", "be the io.Copy relay to this address (used by the program itself)")
 	dir := flag.String("dir", "", "directory of the certificates (used by the program itself)")
 	flag.Parse()
@@ -37,10 +39,15 @@ func main() {
 		check(b.load(*profile))
 		return
 	}
+	if *onlyOnion {
+		check(b.throughOnion(*gateway, *rounds))
+		return
+	}
 	check(engine(*rounds))
 	check(b.throughput(*rounds))
 	check(b.latency(*rounds))
 	check(b.idle(*sessions))
+	check(b.throughOnion(*gateway, *rounds))
 }
 
 func check(err error) {

@@ -24,7 +24,7 @@ func (b *grounds) throughput(rounds int) error {
 
 // stream sends size bytes in writes of chunk through both relays in turn.
 func (b *grounds) stream(name string, chunk []byte, size, rounds int, unit string) error {
-	gw, err := b.dialGateway()
+	gw, err := b.gateway.dial()
 	if err != nil {
 		return err
 	}
@@ -34,34 +34,40 @@ func (b *grounds) stream(name string, chunk []byte, size, rounds int, unit strin
 		return err
 	}
 	defer bare.Close()
-	run := func(c io.Writer) (float64, error) {
-		n := size / len(chunk)
-		from := b.server.got.Load()
-		start := time.Now()
-		for range n {
-			if _, err := c.Write(chunk); err != nil {
-				return 0, err
-			}
-		}
-		b.server.wait(from, int64(n*len(chunk)))
-		return float64(n*len(chunk)/len(message)) / time.Since(start).Seconds(), nil
-	}
-	var ours, theirs, ratios []float64
-	for range rounds {
-		o, err := run(gw)
-		if err != nil {
-			return err
-		}
-		t, err := run(bare)
-		if err != nil {
-			return err
-		}
-		ours, theirs, ratios = append(ours, o), append(theirs, t), append(ratios, o/t)
+	ours, theirs, err := b.turns(gw, bare, chunk, size, rounds)
+	if err != nil {
+		return err
 	}
 	report(name+".gateway", median(ours), "stanzas/s")
 	report(name+".iocopy", median(theirs), "stanzas/s")
+	ratios := make([]float64, rounds)
+	for i := range ratios {
+		ratios[i] = ours[i] / theirs[i]
+	}
 	report(name+".ratio", median(ratios), unit)
 	return nil
+}
+
+// turns sends size bytes in writes of chunk over two connections in turn, and
+// tells the stanzas a second of each turn.
+func (b *grounds) turns(first, second io.Writer, chunk []byte, size, rounds int) (one, two []float64, err error) {
+	for range rounds {
+		for _, turn := range []struct {
+			c   io.Writer
+			out *[]float64
+		}{{first, &one}, {second, &two}} {
+			n := size / len(chunk)
+			from, start := b.server.got.Load(), time.Now()
+			for range n {
+				if _, err := turn.c.Write(chunk); err != nil {
+					return nil, nil, err
+				}
+			}
+			b.server.wait(from, int64(n*len(chunk)))
+			*turn.out = append(*turn.out, float64(n*len(chunk)/len(message))/time.Since(start).Seconds())
+		}
+	}
+	return one, two, nil
 }
 
 // latency compares the round trip of single messages: what the gateway adds to
@@ -69,7 +75,7 @@ func (b *grounds) stream(name string, chunk []byte, size, rounds int, unit strin
 func (b *grounds) latency(rounds int) error {
 	b.server.echo.Store(true)
 	defer b.server.echo.Store(false)
-	gw, err := b.dialGateway()
+	gw, err := b.gateway.dial()
 	if err != nil {
 		return err
 	}
@@ -123,7 +129,7 @@ func (b *grounds) latency(rounds int) error {
 // idle measures what the gateway's process grows by for each session that is
 // logged in and silent.
 func (b *grounds) idle(n int) error {
-	before, err := residentKiB(b.gatewayPID)
+	before, err := residentKiB(b.gateway.pid)
 	if err != nil {
 		return err
 	}
@@ -142,7 +148,7 @@ func (b *grounds) idle(n int) error {
 	for range 2 * runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range next {
-				c, err := b.dialGateway()
+				c, err := b.gateway.dial()
 				if err != nil {
 					once.Do(func() { failed = err })
 					continue
@@ -162,7 +168,7 @@ func (b *grounds) idle(n int) error {
 	}
 	report("logins", float64(n)/time.Since(start).Seconds(), "sessions/s")
 	time.Sleep(10 * time.Second) // sessions are idle, not just new
-	after, err := residentKiB(b.gatewayPID)
+	after, err := residentKiB(b.gateway.pid)
 	if err != nil {
 		return err
 	}
@@ -187,7 +193,7 @@ func residentKiB(pid int) (int, error) {
 
 // load keeps the gateway busy for a profile.
 func (b *grounds) load(d time.Duration) error {
-	gw, err := b.dialGateway()
+	gw, err := b.gateway.dial()
 	if err != nil {
 		return err
 	}
