@@ -21,8 +21,8 @@ type Credentials struct {
 }
 
 // Accounts looks accounts up. owner is a bare address of the server's domain,
-// normalised. It is called once a login, or once a hash for PLAIN; with h zero
-// only the account's state is asked for.
+// normalised. It is called once a login; with h zero only the account's state is
+// asked for.
 type Accounts interface {
 	Credentials(ctx context.Context, owner address.Address, h Hash) (Credentials, error)
 }

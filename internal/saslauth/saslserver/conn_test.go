@@ -257,6 +257,7 @@ func TestOrder(t *testing.T) {
 		{"a login in a login", []string{good, good}, saslauth.MalformedRequest},
 		{"after which it may begin anew", []string{good, good, good}, ""},
 		{"the other protocol", []string{good, response(saslauth.SASL2, "c=biws,r=abc,p=AAAA")}, saslauth.MalformedRequest},
+		{"the other protocol for the first message", []string{"<auth " + ns1 + " mechanism='SCRAM-SHA-1'/>", response(saslauth.SASL2, first)}, saslauth.MalformedRequest},
 		{"aborted", []string{good, "<abort " + ns1 + "/>"}, saslauth.Aborted},
 		{"aborted, and on", []string{good, "<abort " + ns1 + "/>", response(saslauth.SASL1, "x")}, saslauth.MalformedRequest},
 		{"no mechanism", []string{"<auth " + ns1 + "/>"}, saslauth.InvalidMechanism},
@@ -392,6 +393,7 @@ func TestNew(t *testing.T) {
 		"upper case":           func(c *Config) { c.Domain = "Example.org" },
 		"no accounts":          func(c *Config) { c.Accounts = nil },
 		"a short secret":       func(c *Config) { c.Secret = c.Secret[1:] },
+		"no hash":              func(c *Config) { c.Hashes = []Hash{} },
 		"an unknown hash":      func(c *Config) { c.Hashes = []Hash{9} },
 	} {
 		cfg := good

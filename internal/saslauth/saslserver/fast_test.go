@@ -195,6 +195,22 @@ func TestFastRotation(t *testing.T) {
 	}
 }
 
+// A client that asks for a token with the one it has keeps that until the new one
+// is used, even where both are of the same moment.
+func TestFastAsksForToken(t *testing.T) {
+	p, _ := newPhone(t, tls.VersionTLS13, newMemory(t, "juliet"))
+	p.password(request(none))
+	p.password(request(none))
+	used := p.token
+	a := p.fast(none, "/><request-token xmlns='urn:xmpp:fast:0' mechanism='"+none+"'")
+	if a.Login == nil || !p.keep(a.Login) {
+		t.Fatalf("%+v", a)
+	}
+	if p.token = used; p.fast(none, "").Login == nil {
+		t.Error("the token in use is gone")
+	}
+}
+
 func TestFastCounter(t *testing.T) {
 	p, _ := newPhone(t, tls.VersionTLS13, newMemory(t, "juliet"))
 	p.password(request(none))

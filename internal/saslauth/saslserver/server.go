@@ -31,7 +31,7 @@ type Config struct {
 
 	// Hashes are those of SCRAM that are offered, best first; nil means all. Offer
 	// only hashes that all accounts have keys for: a client takes the best one and
-	// does not try another.
+	// does not try another. PLAIN is held against the first.
 	Hashes []Hash
 	// Iterations is the count in the keys of most accounts, which names without an
 	// account must show as well. 0 means [DefaultIterations].
@@ -81,8 +81,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("saslserver: no accounts were given")
 	case len(cfg.Secret) < minSecret:
 		return nil, errors.New("saslserver: the secret has fewer than 32 bytes")
-	case slices.ContainsFunc(cfg.Hashes, func(h Hash) bool { return h.Size() == 0 }):
-		return nil, errors.New("saslserver: an unknown hash is to be offered")
+	case cfg.Hashes != nil && len(cfg.Hashes) == 0, slices.ContainsFunc(cfg.Hashes, func(h Hash) bool { return h.Size() == 0 }):
+		return nil, errors.New("saslserver: no hash, or an unknown one, is to be offered")
 	}
 	if cfg.Hashes == nil {
 		cfg.Hashes = Hashes()

@@ -146,6 +146,13 @@ func TestThrottledLogins(t *testing.T) {
 		if a := try(password); (a.Login != nil) != (user == "juliet") {
 			t.Errorf("%s later: %v", user, a.Failure)
 		}
+		if user == "juliet" { // the success wiped out what came before
+			for range int(byBoth.free) + 1 {
+				if a := try("wrong"); a.condition() != saslauth.NotAuthorized {
+					t.Errorf("after a success: %v", a.Failure)
+				}
+			}
+		}
 		for i := range 50 {
 			link.Peer = fmt.Sprint("botnet", i)
 			try("wrong")
