@@ -210,7 +210,7 @@ func (d Decision) judge(rule Rule) error {
 	case slices.ContainsFunc(d.Endpoints, plain):
 		return no(rule.Endpoints.Source, "a WebSocket without TLS (ws://) needs an onion address that proves the server", "Set tls = \"onion\" in the domain's section, or use wss://")
 	case d.Route.Kind == RouteOnionOnly && !bound && len(d.Known.Endpoints) == 0 && (!onionDomain || len(d.Endpoints) > 0):
-		return no(rule.Route.Source, "it may only be reached at an onion address and none is known", "Add onion = \"….onion\" to the domain's section")
+		return no(rule.Route.Source, "it may only be reached at an onion address and none is known", "Add onion = \"….onion\" to the domain's section, or import an address book that has it (xmpp-gw onion map)")
 	case d.TLS == TLSOnion && !bound && !onionDomain:
 		return no(rule.TLS.Source, "an onion address must prove it (tls = \"onion\") and none is set", "Add onion = \"….onion\" to the domain's section")
 	case d.TLS == TLSPin && len(d.Pins) == 0:

@@ -30,6 +30,7 @@ func onionCommand(u *ui) *cli.Command {
 			authCommand(u),
 			keyCommand(u),
 			rotateCommand(u),
+			mapCommand(u),
 		},
 	})
 }

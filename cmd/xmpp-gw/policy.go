@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -17,7 +18,7 @@ func policyCommand(u *ui) *cli.Command {
 			Name:      "explain",
 			Usage:     "print what would happen to a domain, and which line says so",
 			ArgsUsage: "DOMAIN",
-			Flags:     []cli.Flag{configFlag(), jsonFlag()},
+			Flags:     []cli.Flag{configFlag(), stateFlag(), jsonFlag()},
 			Action:    func(c *cli.Context) error { return policyExplain(c, u) },
 		})},
 	})
@@ -40,6 +41,9 @@ func policyExplain(c *cli.Context, u *ui) error {
 	s, err := loadSettings(c.String("config"))
 	if err != nil {
 		return err
+	}
+	if p, err := findPaths(c.String("state-dir"), os.Getenv); err == nil {
+		s.Rules.Known = p.book().Known // without a state folder there is nothing to know
 	}
 	d, err := s.Rules.Decide(policy.Target{Domain: domain})
 	e := config.Explain(d, err)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"xmpp-gw/internal/addressbook"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/forward"
 	"xmpp-gw/internal/localca"
@@ -30,6 +31,9 @@ import (
 //	        └── hops, DNS ─► egress.Set ─┘    ▲    └───── tlsauth.PinStore
 //	                            ▲             └ listeners
 //	                        torKeeper
+//
+// The address book of other people's onions goes into the rules, and the gateway
+// tells it of logins there.
 func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*settings, error)) (*daemon, error) {
 	d := &daemon{
 		console: c, log: log, load: load, settings: s,
@@ -64,7 +68,8 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 	for _, err := range pins.Problems() {
 		log.Warn("a remembered server key cannot be read; its domain is refused until the line is put right", "err", err)
 	}
-	d.wiring = &wiring{paths: p, tor: d.tor.SOCKS}
+	book := p.book()
+	d.wiring = &wiring{paths: p, tor: d.tor.SOCKS, book: book}
 	live, err := d.wiring.change(s)
 	if err != nil {
 		return nil, err
@@ -78,6 +83,7 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 		Isolate:           new(egress.Isolator).For,
 		Certificates:      d.wiring,
 		Pins:              pins,
+		Onions:            book,
 		Circuit:           d.tor.Circuit,
 		Log:               log,
 		Observer:          d.recorder,
@@ -99,6 +105,7 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 type wiring struct {
 	paths paths
 	tor   func(context.Context) (string, error)
+	book  *addressbook.Store
 	ca    atomic.Pointer[localca.CA]
 
 	// replaced: the last change made the authority's certificate anew.
@@ -147,8 +154,10 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 		w.ca.Store(ca)
 	}
 	w.replaced = ca.Changed()
+	rules := s.Rules
+	rules.Known = w.book.Known
 	return proxy.Live{
-		Decide:            s.Rules.Decide,
+		Decide:            rules.Decide,
 		Egress:            set,
 		Lookup:            func(d egress.Dialer) resolve.SRVLookup { return base.Over(d) },
 		Limits:            s.limits(),

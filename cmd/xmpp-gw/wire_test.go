@@ -15,7 +15,8 @@ import (
 // unless the domains are others, and tells once when they are.
 func TestAuthorityStays(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
-	w := &wiring{paths: paths{state: t.TempDir()}}
+	p := paths{state: t.TempDir()}
+	w := &wiring{paths: p, book: p.book()}
 	change := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
