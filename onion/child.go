@@ -75,6 +75,8 @@ type torLog struct {
 	part  []byte // an unfinished line
 	worst string
 	inUse bool
+	// refusals counts settings from the control port that tor did not take.
+	refusals int
 }
 
 // maxLogLine bounds what is kept of a line without an end.
@@ -109,7 +111,10 @@ func (l *torLog) line(s string) {
 	switch level {
 	case "err", "warn":
 		l.log.Warn("tor: " + text)
-		if l.worst == "" || !strings.HasPrefix(text, "Reading config failed") {
+		switch { // the general ones only say that there are others above
+		case strings.HasPrefix(text, "Controller gave us config lines"):
+			l.refusals++
+		case l.worst == "" || !strings.HasPrefix(text, "Reading config failed"):
 			l.worst = text
 		}
 		if strings.Contains(text, "another Tor process is running with the same data directory") {
@@ -118,6 +123,29 @@ func (l *torLog) line(s string) {
 	default:
 		l.log.Debug("tor: " + text)
 	}
+}
+
+// complaint is why Tor refused settings that the control port was given: the
+// warning before the one that says so. before is how many refusals there were
+// earlier. The log's pipe is not in step with the control port, so it waits a
+// little; it is empty when nothing comes.
+func (l *torLog) complaint(before int) string {
+	for range 50 {
+		l.mu.Lock()
+		worst, refusals := l.worst, l.refusals
+		l.mu.Unlock()
+		if refusals > before {
+			return worst
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return ""
+}
+
+func (l *torLog) refused() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refusals
 }
 
 // last is the last warning or error, and whether it was that another Tor is in

@@ -35,12 +35,14 @@ func (m managedPublisher) set(ctx context.Context, next []Publication, close map
 }
 
 func (m managedPublisher) setconf(ctx context.Context, all []Publication) error {
+	log := m.t.child.log
+	before := log.refused()
 	_, err := m.t.control.Request(ctx, setconf(all))
 	if refused, ok := errors.AsType[*textproto.Error](err); ok {
 		// Tor's answer is "see logs", and we have these.
 		why := refused.Msg
-		if last, _ := m.t.child.log.last(); last != "" && strings.Contains(why, "logs") {
-			why = last
+		if said := log.complaint(before); said != "" {
+			why = said
 		}
 		return fmt.Errorf("tor does not take the settings of the onion services: %s", printable(why))
 	}

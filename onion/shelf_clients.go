@@ -53,6 +53,9 @@ func (s *Shelf) RemoveClient(name, client string) error {
 		return err
 	}
 	return s.change(name, func(e *Entry) error {
+		if client == nobody {
+			return ErrNoClient
+		}
 		found := false
 		for _, dir := range e.dirs() {
 			path := filepath.Join(dir, clientsDir, client+authSuffix)
@@ -67,7 +70,7 @@ func (s *Shelf) RemoveClient(name, client string) error {
 			}
 			found = true
 		}
-		if !found || client == nobody {
+		if !found {
 			return ErrNoClient
 		}
 		return nil
