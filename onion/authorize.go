@@ -12,15 +12,11 @@ import (
 // in known clients only: others that it was given before are taken back. Tor
 // keeps them in memory alone. They apply to connections from now on.
 func (t *Tor) Authorize(ctx context.Context, keys []ClientKey) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(t.life, cancel)()
-	select {
-	case t.slot <- struct{}{}:
-		defer func() { <-t.slot }()
-	case <-ctx.Done():
-		return t.cause(ctx.Err())
+	ctx, release, err := t.take(ctx)
+	if err != nil {
+		return err
 	}
+	defer release()
 	return t.cause(t.authorize(ctx, keys))
 }
 

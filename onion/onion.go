@@ -189,7 +189,7 @@ func newTor(o Options) *Tor {
 	t.uploads.changes = t.changes
 	t.life, t.end = context.WithCancel(context.Background())
 	if o.ServicesChanged != nil {
-		go t.changes.tell(t.life, o.ServicesChanged)
+		go t.changes.tell(t.life, t.changes.next(), o.ServicesChanged)
 	}
 	return t
 }

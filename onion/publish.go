@@ -33,15 +33,11 @@ type Publication struct {
 // services need. After an error some of the services may be published; the same
 // call may simply be made again.
 func (t *Tor) Publish(ctx context.Context, all []Publication) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(t.life, cancel)()
-	select {
-	case t.slot <- struct{}{}:
-		defer func() { <-t.slot }()
-	case <-ctx.Done():
-		return t.cause(ctx.Err())
+	ctx, release, err := t.take(ctx)
+	if err != nil {
+		return err
 	}
+	defer release()
 	all, err := inspect(all)
 	if err != nil {
 		return err
@@ -56,6 +52,28 @@ func (t *Tor) Publish(ctx context.Context, all []Publication) error {
 	}
 	// What fails in one half does not keep the other from being published.
 	return t.cause(errors.Join(t.publish(ctx, anonymous), t.publishDirect(ctx, direct)))
+}
+
+// take waits for the slot, and makes a context that Close ends as well.
+func (t *Tor) take(ctx context.Context) (_ context.Context, release func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(t.life, cancel)
+	release = func() { stop(); cancel() }
+	select {
+	case t.slot <- struct{}{}:
+		free := release
+		release = func() { free(); <-t.slot }
+		err = ctx.Err()
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if t.life.Err() != nil {
+		err = ErrControlClosed
+	}
+	if err != nil {
+		release()
+	}
+	return ctx, release, err
 }
 
 // cause is err, or that Close was called.
@@ -259,10 +277,9 @@ func (s *signal) fire() {
 	s.changed = make(chan struct{})
 }
 
-// tell calls fn after changes until ctx is over. Changes that come while it runs
-// are one more call.
-func (s *signal) tell(ctx context.Context, fn func()) {
-	next := s.next()
+// tell calls fn after next is closed and after later changes, until ctx is over.
+// Changes that come while it runs are one more call.
+func (s *signal) tell(ctx context.Context, next <-chan struct{}, fn func()) {
 	for {
 		select {
 		case <-ctx.Done():
