@@ -43,9 +43,15 @@ type publisher struct {
 	authed   bool       // and of keys
 
 	mu       sync.Mutex
-	failures map[string]error  // by service; under "" why tor, or the shelf, refused
+	failures map[string]error  // by service, or one of the names below
 	announce map[string]string // what was last printed of an address
 }
+
+// What may fail besides a service; no service has such a name.
+const (
+	allServices = ""       // tor, or the shelf, refused
+	authKeys    = "(keys)" // tor did not take the keys for other people's services
+)
 
 func newPublisher(shelf *onionShelf, tor *torKeeper, g *gates, c *console, notify func()) *publisher {
 	return &publisher{
@@ -97,7 +103,7 @@ func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
 	defer p.applying.Unlock()
 	failures := make(map[string]error)
 	defer func() {
-		failures[""] = err
+		failures[allServices] = err
 		p.report(ctx, failures)
 		for _, failure := range failures {
 			err = errors.Join(err, failure)
@@ -122,12 +128,13 @@ func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
 			next = minTime(next, old.Until)
 		}
 	}
-	keys, err := p.auths.List()
+	keys, keysErr := p.auths.List()
+	failures[authKeys] = keysErr
 	if len(services) > 0 {
 		p.tor.want()
 	}
 	if tor, _, _ := p.tor.get(); tor != nil {
-		err = errors.Join(err, p.hand(ctx, tor, all, keys, failures))
+		err = p.hand(ctx, tor, all, keys, failures)
 	}
 	p.gates.keep(services) // after tor was told to connect elsewhere
 	return next, err
@@ -146,12 +153,14 @@ func (p *publisher) report(ctx context.Context, failures map[string]error) {
 		if err == nil || before[name] != nil && before[name].Error() == err.Error() {
 			continue
 		}
-		what := "the onion services are not all published"
-		if name != "" {
-			what = "the onion service " + name + " is not published"
+		what := "the onion service " + name + " is not published"
+		switch name {
+		case allServices:
+			what = "the onion services are not all published"
+		case authKeys:
+			what = "tor does not have the keys for other people's onion services"
 		}
-		e := explain(refusal(what, err))
-		p.console.fail(e)
+		p.console.fail(explain(refusal(what, err)))
 	}
 }
 
@@ -206,9 +215,9 @@ func (p *publisher) hand(ctx context.Context, tor torDaemon, all []onion.Publica
 			all = slices.DeleteFunc(all, func(q onion.Publication) bool { return q.Name == e.Service })
 		}
 	}
-	if len(keys) > 0 || p.authed {
+	if failures[authKeys] == nil && (len(keys) > 0 || p.authed) {
 		p.authed = true
-		err = errors.Join(err, tor.Authorize(ctx, keys))
+		failures[authKeys] = tor.Authorize(ctx, keys)
 	}
 	return err
 }
@@ -302,7 +311,7 @@ func (p *publisher) live(ctx context.Context, o control.Onion, states map[string
 	}
 	o.Hint = ""
 	p.mu.Lock()
-	err := errors.Join(p.failures[o.Name], p.failures[""])
+	err := errors.Join(p.failures[o.Name], p.failures[allServices])
 	p.mu.Unlock()
 	state, known := states[o.Address]
 	tor := p.tor.Status()
@@ -364,12 +373,9 @@ func (p *publisher) Onion(ctx context.Context, name string) (control.Onion, erro
 
 // now makes a change of the shelf so in the network. The change stands whatever
 // tor says of it, which is then tried again.
-func (p *publisher) now(ctx context.Context) error {
+func (p *publisher) now(ctx context.Context) {
 	_, _ = p.apply(ctx)
 	p.changed() // run has to know of the next expiry, and of a failure
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.failures[""]
 }
 
 func (p *publisher) Publish(ctx context.Context, q control.Publication) (control.Onion, error) {
@@ -377,7 +383,7 @@ func (p *publisher) Publish(ctx context.Context, q control.Publication) (control
 	if err != nil || q.KeyOnly {
 		return o, err
 	}
-	_ = p.now(ctx) // its error is the state's
+	p.now(ctx) // its error is the state's
 	return p.Onion(ctx, o.Name)
 }
 
@@ -385,21 +391,21 @@ func (p *publisher) Unpublish(ctx context.Context, name string, forgetKey bool) 
 	if err := p.onionShelf.Unpublish(ctx, name, forgetKey); err != nil {
 		return err
 	}
-	return p.late(ctx)
+	return p.late(ctx, allServices)
 }
 
 func (p *publisher) Rotate(ctx context.Context, name string, overlap time.Duration) (control.Onion, error) {
 	if _, err := p.onionShelf.Rotate(ctx, name, overlap); err != nil {
 		return control.Onion{}, err
 	}
-	_ = p.now(ctx)
+	p.now(ctx)
 	return p.Onion(ctx, name)
 }
 
 func (p *publisher) AddClient(ctx context.Context, name, client string) (control.OnionClient, error) {
 	c, err := p.onionShelf.AddClient(ctx, name, client)
 	if err == nil {
-		_ = p.now(ctx) // the string is given once, and must not be lost
+		p.now(ctx) // the string is given once, and must not be lost
 	}
 	return c, err
 }
@@ -408,14 +414,14 @@ func (p *publisher) RemoveClient(ctx context.Context, name, client string) error
 	if err := p.onionShelf.RemoveClient(ctx, name, client); err != nil {
 		return err
 	}
-	return p.late(ctx)
+	return p.late(ctx, allServices)
 }
 
 func (p *publisher) Open(ctx context.Context, name string) error {
 	if err := p.onionShelf.Open(ctx, name); err != nil {
 		return err
 	}
-	return p.late(ctx)
+	return p.late(ctx, allServices)
 }
 
 func (p *publisher) AddAuth(ctx context.Context, line string) (string, error) {
@@ -423,19 +429,24 @@ func (p *publisher) AddAuth(ctx context.Context, line string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return address, p.late(ctx)
+	return address, p.late(ctx, authKeys)
 }
 
 func (p *publisher) RemoveAuth(ctx context.Context, address string) error {
 	if err := p.onionShelf.RemoveAuth(ctx, address); err != nil {
 		return err
 	}
-	return p.late(ctx)
+	return p.late(ctx, authKeys)
 }
 
-// late is now, for a change that must not be believed in before tor has it.
-func (p *publisher) late(ctx context.Context) error {
-	if err := p.now(ctx); err != nil {
+// late is now, for a change that must not be believed in before tor has it: about
+// whom it is, is one of the names of failures.
+func (p *publisher) late(ctx context.Context, whom string) error {
+	p.now(ctx)
+	p.mu.Lock()
+	err := p.failures[whom]
+	p.mu.Unlock()
+	if err != nil {
 		return &control.Error{
 			What: "it is noted, but tor does not do it yet", Why: err.Error(),
 			Hint: "it is tried again from time to time; to be sure at once, stop `xmpp-gw run` and start it again",

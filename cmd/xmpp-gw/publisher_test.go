@@ -373,6 +373,34 @@ func TestAuthorize(t *testing.T) {
 	s.eventually("no key", func() bool { return keys() == 0 })
 }
 
+// Keys that tor does not take are no fault of our own services, and are not lost.
+func TestAuthorizeFails(t *testing.T) {
+	tor := newFakeTor("")
+	tor.locked = errors.New("no control port")
+	s := publish(t, "managed", nil)
+	s.tors <- tor
+	o := s.add("node", "127.0.0.1:1")
+	s.has(tor, o.Address)
+	client, err := s.p.AddClient(context.Background(), "node", "romeo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.p.AddAuth(context.Background(), client.Private); err == nil || !strings.Contains(err.Error(), "no control port") {
+		t.Errorf("AddAuth = %v", err)
+	}
+	if o := s.get("node"); o.Error != "" {
+		t.Errorf("%+v", o)
+	}
+	tor.mu.Lock()
+	tor.locked = nil
+	tor.mu.Unlock()
+	s.eventually("a key", func() bool {
+		tor.mu.Lock()
+		defer tor.mu.Unlock()
+		return len(tor.keys) == 1
+	})
+}
+
 // A broken service is told of and does not keep the others from the network.
 func TestBrokenService(t *testing.T) {
 	tor := newFakeTor("")

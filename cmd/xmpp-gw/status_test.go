@@ -28,8 +28,13 @@ func testReport() statusReport {
 				Up:       control.Flow{Bytes: 1500},
 				Down:     control.Flow{Bytes: 2_500_000},
 				Warnings: []string{"the key changed"},
+				Relays:   []string{"guard AA", "exit BB"},
 			},
 			{ID: "7f3b", Age: 2, State: "login", Domain: "evil\x1b[2J\t.example"},
+		},
+		Onions: []control.Onion{
+			{Name: "chat", Address: "x.onion", State: control.OnionPublishing, Uploaded: 2, Uploads: 6, Restricted: true, Clients: []string{"juliet"}},
+			{Name: "node", Address: "y.onion", State: control.OnionPublished, Ports: []control.OnionPort{{Port: 5222, Target: "127.0.0.1:1", Error: "it is down", Refused: 3}}},
 		},
 	}
 }
@@ -41,11 +46,16 @@ func TestWriteStatus(t *testing.T) {
 configuration: /etc/xmpp-gw/config.toml
 tor: 0.4.9.11, started by xmpp-gw, ready
 listening: 127.0.0.1:5222 (STARTTLS), unix:/run/x (direct TLS)
+onion: chat, publishing 2/6, x.onion, for juliet
+onion: node, published, y.onion, for everybody
 sessions: 2 open, 12 since the start
 
 ID    STATE   DOMAIN             ROUTE  CIRCUIT  TLS                                    LOGIN                            UP      DOWN    AGE
 7f3a  online  example.org        tor    12       1.3 X25519MLKEM768 AES_128_GCM_SHA256  SCRAM-SHA-256-PLUS tls-exporter  1.5 kB  2.5 MB  1 h 1 min
 7f3b  login   evil?[2J .example  -      -        -                                      -                                0 B     0 B     2 s
+warning: onion node: port 5222: it is down (127.0.0.1:1); start that server, or name another with --port 5222=IP:PORT
+warning: onion node: port 5222: 3 connections were turned away (section [onion] of the configuration)
+session 7f3a goes by guard AA, exit BB
 warning: session 7f3a: the key changed
 `
 	if got := out.String(); got != want {

@@ -26,6 +26,7 @@ type fakeTor struct {
 
 	mu        sync.Mutex
 	refuses   error // what Publish fails with
+	locked    error // what Authorize fails with
 	published []onion.Publication
 	keys      []onion.ClientKey
 	state     onion.State // of all services
@@ -58,6 +59,9 @@ func (f *fakeTor) Publish(_ context.Context, all []onion.Publication) error {
 func (f *fakeTor) Authorize(_ context.Context, keys []onion.ClientKey) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.locked != nil {
+		return f.locked
+	}
 	f.keys = keys
 	return nil
 }
