@@ -2,8 +2,11 @@ package saslserver
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,6 +252,31 @@ func TestFastCounter(t *testing.T) {
 	}
 }
 
+// Of many who come at once with one counter, one is let in.
+func TestFastReplayedAtOnce(t *testing.T) {
+	m := newMemory(t, "juliet")
+	m.slow = time.Millisecond
+	p, _ := newPhone(t, tls.VersionTLS13, m)
+	p.password(request(none))
+	message := auth(saslauth.SASL2, none, "juliet\x00"+string(tokenMAC([]byte(p.token), "Initiator", nil)), agent+"<fast xmlns='urn:xmpp:fast:0' count='1'/>")
+	var in atomic.Int32
+	var all sync.WaitGroup
+	for range 16 {
+		n := node(t, message)
+		all.Go(func() {
+			link := p.link
+			link.EarlyData = true
+			if a, err := p.srv.Conn(link).Handle(t.Context(), n); err == nil && a.Login != nil {
+				in.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if in.Load() != 1 {
+		t.Errorf("%d were let in", in.Load())
+	}
+}
+
 func TestFastInvalidation(t *testing.T) {
 	m := newMemory(t, "juliet")
 	p, at := newPhone(t, tls.VersionTLS13, m)
@@ -391,6 +419,11 @@ func TestFeatures(t *testing.T) {
 	got := string(srv.Conn(Link{Private: true}).AppendFeatures(t.Context(), nil))
 	if want := "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-512</mechanism><mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>"; got != want {
 		t.Errorf("without TLS: %s", got)
+	}
+	odd := connect(t, tls.VersionTLS13).link() // a certificate whose signature has no hash of its own (RFC 5929 §4.1)
+	odd.Certificate = &x509.Certificate{SignatureAlgorithm: x509.PureEd25519, Raw: []byte("x")}
+	if got := string(srv.Conn(odd).AppendFeatures(t.Context(), nil)); strings.Contains(got, saslauth.TLSServerEndPoint) || strings.Contains(got, "ENDP") || !strings.Contains(got, plus) {
+		t.Errorf("Ed25519: %s", got)
 	}
 	bare, _ := newServer(t, newMemory(t), func(c *Config) { c.Tokens = nil })
 	if got := string(bare.Conn(connect(t, tls.VersionTLS13).link()).AppendFeatures(t.Context(), nil)); strings.Contains(got, "inline") || strings.Contains(got, "PLAIN") {

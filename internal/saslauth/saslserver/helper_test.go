@@ -38,8 +38,9 @@ type memory struct {
 	disabled map[address.Address]bool
 	certs    map[[32]byte][]address.Address
 	tokens   map[string][]Token
-	asked    int // lookups of credentials
-	puts     int // writes of tokens
+	asked    int           // lookups of credentials
+	puts     int           // writes of tokens
+	slow     time.Duration // what reading tokens takes
 	err      error
 }
 
@@ -82,8 +83,10 @@ func (m *memory) CertificateOwners(_ context.Context, f [32]byte) ([]address.Add
 
 func (m *memory) Tokens(_ context.Context, owner address.Address, client string) ([]Token, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.tokens[owner.String()+" "+client], m.err
+	list, err := m.tokens[owner.String()+" "+client], m.err
+	m.mu.Unlock()
+	time.Sleep(m.slow)
+	return list, err
 }
 
 func (m *memory) PutTokens(_ context.Context, owner address.Address, client string, list []Token) error {
