@@ -88,13 +88,14 @@ func (h *hidden) visit(t *testing.T, spelled, account string) []lab.SOCKSRequest
 
 // Never 2: a name that only the SOCKS server knows is resolved nowhere else. The
 // resolver gets the SRV questions, through the proxy as well; the host goes to
-// the proxy as a name, once for each connection.
+// the proxy as a name, once for each connection. Tor, and no other proxy, is also
+// asked for the domain's web server, which may name an onion address.
 func TestNoNameOutsideTheRoute(t *testing.T) {
 	t.Parallel()
 	for name, hop := range map[string]bool{"tor": false, "hop": true} {
 		t.Run(name, func(t *testing.T) {
 			h := newHidden(t, hop, (*hidden).echo)
-			requests := h.visit(t, user, user)
+			requests := withoutHostMeta(t, h.visit(t, user, user), hiddenDomain, !hop)
 			want := []lab.SOCKSRequest{{Target: hiddenResolver}, {Target: hiddenHost + ":5222", Name: true}}
 			if len(requests) != len(want) {
 				t.Fatalf("a login makes the connections %+v, want one to the resolver and one to the server", requests)
@@ -123,12 +124,33 @@ func TestNoNameOutsideTheRoute(t *testing.T) {
 			if v, raw := c.verdict(); v.condition != "remote-connection-failed" {
 				t.Errorf("a domain that nobody knows gives %+v (%q)", v, raw)
 			}
-			requests = h.socks.Requests()[before:]
+			requests = withoutHostMeta(t, h.socks.Requests()[before:], "montague.invalid", !hop)
 			if len(requests) != 2 || requests[0].Target != hiddenResolver || requests[1].Target != "montague.invalid:5222" || !requests[1].Name {
 				t.Errorf("a domain that nobody knows makes the connections %+v", requests)
 			}
 		})
 	}
+}
+
+// withoutHostMeta takes the one request for a domain's web server out, which goes
+// beside the others, by the same user and by name; or none where none is wanted.
+func withoutHostMeta(t *testing.T, requests []lab.SOCKSRequest, domain string, wanted bool) []lab.SOCKSRequest {
+	t.Helper()
+	var rest []lab.SOCKSRequest
+	asked := 0
+	for _, r := range requests {
+		if r.Target != domain+":443" {
+			rest = append(rest, r)
+			continue
+		}
+		if asked++; !r.Name || r.User != requests[0].User || r.Password != requests[0].Password {
+			t.Errorf("the web server was asked for in another way: %+v", r)
+		}
+	}
+	if asked > 1 || wanted != (asked == 1) {
+		t.Errorf("the web server of %s was asked for %d times, wanted: %v", domain, asked, wanted)
+	}
+	return rest
 }
 
 // Never 10: each account has a SOCKS username and password of its own, the same

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -402,6 +403,44 @@ func TestReplyCodes(t *testing.T) {
 	if _, err := h.DialContext(context.Background(), "tcp", "example.test:5222"); err == nil ||
 		!strings.Contains(err.Error(), "connection not allowed by ruleset;") || strings.Contains(err.Error(), "unknown error") {
 		t.Errorf("hop: %v", err)
+	}
+}
+
+// Each of Tor's own codes (its socks-extensions, "Extended error codes") says what
+// it is, why, and what this one in particular asks a person to do.
+func TestOnionSentences(t *testing.T) {
+	t.Parallel()
+	s := socks(t, nil)
+	d := dialer(t, egress.Config{Tor: at(s.Addr())}, tor, egress.Isolation{})
+	parts := map[string]byte{}
+	for code, want := range map[byte][]string{
+		0xF0: {"cannot be found", "no descriptor", "letter by letter"},
+		0xF1: {"descriptor is invalid", "signature", "update tor"},
+		0xF2: {"does not answer", "introduction points", "ask its operator whether it is up"},
+		0xF3: {"could not be met", "rendezvous", "another path"},
+		0xF4: {"is private", "there is none here", "xmpp-gw onion auth add"},
+		0xF5: {"does not accept this client's key", "withdrawn", "xmpp-gw onion auth remove"},
+		0xF6: {"no onion address", "checksum", "56 letters"},
+		0xF7: {"in time", "no introduction point replied", "under load"},
+	} {
+		s.SetFault(lab.SOCKSFault{Code: code})
+		_, err := d.DialContext(context.Background(), "tcp", onionHost+":5222")
+		e, ok := errors.AsType[*egress.Error](err)
+		if !ok {
+			t.Fatalf("%02X: %v", code, err)
+		}
+		for i, part := range []string{e.What, e.Why, e.Hint} {
+			if !strings.Contains(part, want[i]) {
+				t.Errorf("%02X: %q has no %q", code, part, want[i])
+			}
+			if other, taken := parts[part]; taken {
+				t.Errorf("%02X says %q, as %02X does", code, part, other)
+			}
+			parts[part] = code
+		}
+		if !strings.Contains(err.Error(), fmt.Sprintf("%02X", code)) {
+			t.Errorf("%v does not name its code", err)
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ var replies = map[byte]words{
 		"it could not be read or its signature is wrong",
 		"update tor here and at the service; try again later"},
 	0xF2: {ErrOnionDown, "the onion service does not answer",
-		"its introduction points failed: it has most likely gone offline",
+		"it is not at the introduction points that its descriptor names: it has most likely gone offline, or is just restarting",
 		"try again in a few minutes, or ask its operator whether it is up"},
 	0xF3: {ErrOnionDown, "the onion service could not be met",
 		"the rendezvous circuit failed, because of load or a bad path",
@@ -107,14 +107,14 @@ var replies = map[byte]words{
 		"it asks for a client authorization key and there is none here",
 		"ask its operator for a key and add it with: xmpp-gw onion auth add"},
 	0xF5: {ErrOnionAuth, "the onion service does not accept this client's key",
-		"the client authorization key is wrong or was withdrawn",
-		"ask its operator for a new key"},
+		"the client authorization key that is kept here for its address is wrong or was withdrawn",
+		"ask its operator for a new key and put it in place of the old one with: xmpp-gw onion auth remove, then add"},
 	0xF6: {ErrBadAddress, "that is no onion address",
 		"its length, letters or checksum are wrong, or it is an old address of version 2",
 		"copy the address again; a valid one has 56 letters and digits before .onion"},
 	0xF7: {ErrOnionDown, "the onion service did not answer in time",
-		"no introduction point replied",
-		"try again in a few minutes; the service may be under load"},
+		"no introduction point replied before Tor gave up",
+		"try again in a few minutes; the service, or the Tor network, may be under load"},
 }
 
 // replyError is the error for the reply code that a proxy sent.
