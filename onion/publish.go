@@ -38,7 +38,7 @@ func (t *Tor) Publish(ctx context.Context, all []Publication) error {
 		return err
 	}
 	defer release()
-	all, err := inspect(all)
+	all, err = inspect(all)
 	if err != nil {
 		return err
 	}
