@@ -45,7 +45,7 @@
 // elsewhere, with another count or another length of salt, can be told from that.
 // That an account is disabled learns only who proved to own it.
 //
-// What a thief of the database gets: SCRAM's keys do not log in anywhere (but can
+// What a thief of the database gets: SCRAM's keys alone do not log in anywhere (but can
 // be used to guess passwords, and to play this server towards their owner); FAST
 // tokens do, until they expire, because HT needs the token itself. Deleting the
 // tokens logs nobody out of more than a shortcut.
