@@ -51,7 +51,7 @@ func checkTarget(target string) error {
 	}
 	if path, ok := strings.CutPrefix(target, "unix:"); ok {
 		if !filepath.IsAbs(path) {
-			return fmt.Errorf("the target %q needs an absolute path after unix:", target)
+			return fmt.Errorf("the target %q must be an absolute path", target)
 		}
 		return nil
 	}

@@ -320,8 +320,22 @@ func (e *Entry) read() error {
 		return err
 	}
 	e.Address = key.Address()
-	e.Clients, e.Restricted, err = clientNames(e.Dir)
-	return err
+	if e.Clients, e.Restricted, err = clientNames(e.Dir); err != nil {
+		return err
+	}
+	// Whatever would keep a Tor from taking it is found here, where it harms no
+	// other service.
+	for _, p := range e.Previous {
+		if _, err := ReadKeyFile(filepath.Join(e.previous(p), secretFile)); err != nil {
+			return err
+		}
+	}
+	for _, dir := range e.dirs() {
+		if _, err := clientKeys(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // save writes service.json.

@@ -165,6 +165,9 @@ func TestShelfBroken(t *testing.T) {
 		"service.json":   func(dir string) error { return os.WriteFile(filepath.Join(dir, serviceFile), []byte("{"), 0o600) },
 		"needs at least": func(dir string) error { return os.WriteFile(filepath.Join(dir, serviceFile), []byte("{}"), 0o600) },
 		"another user":   func(dir string) error { return os.Chown(filepath.Join(dir, secretFile), 12345, -1) },
+		"52 letters": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, clientsDir, "x.auth"), []byte("descriptor:x25519:AAAA\n"), 0o600)
+		},
 		"not a regular f": func(dir string) error {
 			os.Remove(filepath.Join(dir, secretFile))
 			return os.Mkdir(filepath.Join(dir, secretFile), 0o700)
