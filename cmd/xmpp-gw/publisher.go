@@ -345,6 +345,7 @@ func (p *publisher) live(ctx context.Context, o control.Onion, states map[string
 	return o
 }
 
+// Onions is part of [control.Onions].
 func (p *publisher) Onions(ctx context.Context) ([]control.Onion, error) {
 	list, err := p.onionShelf.Onions(ctx)
 	if err != nil {
@@ -361,6 +362,7 @@ func (p *publisher) Onions(ctx context.Context) ([]control.Onion, error) {
 	return list, nil
 }
 
+// Onion is part of [control.Onions].
 func (p *publisher) Onion(ctx context.Context, name string) (control.Onion, error) {
 	o, err := p.onionShelf.Onion(ctx, name)
 	if err != nil {
@@ -378,6 +380,7 @@ func (p *publisher) now(ctx context.Context) {
 	p.changed() // run has to know of the next expiry, and of a failure
 }
 
+// Publish is part of [control.Onions].
 func (p *publisher) Publish(ctx context.Context, q control.Publication) (control.Onion, error) {
 	o, err := p.onionShelf.Publish(ctx, q)
 	if err != nil || q.KeyOnly {
@@ -387,6 +390,7 @@ func (p *publisher) Publish(ctx context.Context, q control.Publication) (control
 	return p.Onion(ctx, o.Name)
 }
 
+// Unpublish is part of [control.Onions].
 func (p *publisher) Unpublish(ctx context.Context, name string, forgetKey bool) error {
 	if err := p.onionShelf.Unpublish(ctx, name, forgetKey); err != nil {
 		return err
@@ -394,6 +398,7 @@ func (p *publisher) Unpublish(ctx context.Context, name string, forgetKey bool) 
 	return p.late(ctx, allServices)
 }
 
+// Rotate is part of [control.Onions].
 func (p *publisher) Rotate(ctx context.Context, name string, overlap time.Duration) (control.Onion, error) {
 	if _, err := p.onionShelf.Rotate(ctx, name, overlap); err != nil {
 		return control.Onion{}, err
@@ -402,6 +407,7 @@ func (p *publisher) Rotate(ctx context.Context, name string, overlap time.Durati
 	return p.Onion(ctx, name)
 }
 
+// AddClient is part of [control.Onions].
 func (p *publisher) AddClient(ctx context.Context, name, client string) (control.OnionClient, error) {
 	c, err := p.onionShelf.AddClient(ctx, name, client)
 	if err == nil {
@@ -410,6 +416,7 @@ func (p *publisher) AddClient(ctx context.Context, name, client string) (control
 	return c, err
 }
 
+// RemoveClient is part of [control.Onions].
 func (p *publisher) RemoveClient(ctx context.Context, name, client string) error {
 	if err := p.onionShelf.RemoveClient(ctx, name, client); err != nil {
 		return err
@@ -417,6 +424,7 @@ func (p *publisher) RemoveClient(ctx context.Context, name, client string) error
 	return p.late(ctx, allServices)
 }
 
+// Open is part of [control.Onions].
 func (p *publisher) Open(ctx context.Context, name string) error {
 	if err := p.onionShelf.Open(ctx, name); err != nil {
 		return err
@@ -424,6 +432,7 @@ func (p *publisher) Open(ctx context.Context, name string) error {
 	return p.late(ctx, allServices)
 }
 
+// AddAuth is part of [control.Onions].
 func (p *publisher) AddAuth(ctx context.Context, line string) (string, error) {
 	address, err := p.onionShelf.AddAuth(ctx, line)
 	if err != nil {
@@ -432,6 +441,7 @@ func (p *publisher) AddAuth(ctx context.Context, line string) (string, error) {
 	return address, p.late(ctx, authKeys)
 }
 
+// RemoveAuth is part of [control.Onions].
 func (p *publisher) RemoveAuth(ctx context.Context, address string) error {
 	if err := p.onionShelf.RemoveAuth(ctx, address); err != nil {
 		return err

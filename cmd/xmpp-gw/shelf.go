@@ -64,6 +64,7 @@ func describeOnion(e onion.Entry) control.Onion {
 	return o
 }
 
+// Onions is part of [control.Onions].
 func (s *onionShelf) Onions(context.Context) ([]control.Onion, error) {
 	all, err := s.services.List()
 	if err != nil {
@@ -76,6 +77,7 @@ func (s *onionShelf) Onions(context.Context) ([]control.Onion, error) {
 	return list, nil
 }
 
+// Onion is part of [control.Onions].
 func (s *onionShelf) Onion(_ context.Context, name string) (control.Onion, error) {
 	e, err := s.services.Get(name)
 	if err != nil {
@@ -84,6 +86,7 @@ func (s *onionShelf) Onion(_ context.Context, name string) (control.Onion, error
 	return describeOnion(e), nil
 }
 
+// Publish is part of [control.Onions].
 func (s *onionShelf) Publish(_ context.Context, p control.Publication) (control.Onion, error) {
 	const what = "the onion service is not published"
 	now := s.settings()
@@ -186,6 +189,7 @@ func (s *settings) notOurselves(target string) error {
 	}
 }
 
+// Unpublish is part of [control.Onions].
 func (s *onionShelf) Unpublish(_ context.Context, name string, forgetKey bool) error {
 	var err error
 	if forgetKey {
@@ -199,6 +203,7 @@ func (s *onionShelf) Unpublish(_ context.Context, name string, forgetKey bool) e
 	return refusal("the onion service stays as it is", err)
 }
 
+// Rotate is part of [control.Onions].
 func (s *onionShelf) Rotate(_ context.Context, name string, overlap time.Duration) (control.Onion, error) {
 	e, err := s.services.Rotate(name, overlap)
 	if err != nil {
@@ -207,6 +212,7 @@ func (s *onionShelf) Rotate(_ context.Context, name string, overlap time.Duratio
 	return describeOnion(e), nil
 }
 
+// Key is part of [control.Onions].
 func (s *onionShelf) Key(_ context.Context, name string) ([]byte, error) {
 	key, err := s.services.Key(name)
 	if err != nil {
@@ -215,6 +221,7 @@ func (s *onionShelf) Key(_ context.Context, name string) ([]byte, error) {
 	return key.Marshal(), nil
 }
 
+// AddClient is part of [control.Onions].
 func (s *onionShelf) AddClient(_ context.Context, name, client string) (control.OnionClient, error) {
 	key, err := s.services.AddClient(name, client)
 	if err != nil {
@@ -223,14 +230,17 @@ func (s *onionShelf) AddClient(_ context.Context, name, client string) (control.
 	return control.OnionClient{Name: client, Address: key.Address(), Private: key.Line()}, nil
 }
 
+// RemoveClient is part of [control.Onions].
 func (s *onionShelf) RemoveClient(_ context.Context, name, client string) error {
 	return refusal("the client is not removed", s.services.RemoveClient(name, client))
 }
 
+// Open is part of [control.Onions].
 func (s *onionShelf) Open(_ context.Context, name string) error {
 	return refusal("the onion service stays closed", s.services.Open(name))
 }
 
+// Auths is part of [control.Onions].
 func (s *onionShelf) Auths(context.Context) ([]string, error) {
 	keys, err := s.auths.List()
 	if err != nil {
@@ -243,11 +253,13 @@ func (s *onionShelf) Auths(context.Context) ([]string, error) {
 	return list, nil
 }
 
+// AddAuth is part of [control.Onions].
 func (s *onionShelf) AddAuth(_ context.Context, line string) (string, error) {
 	address, err := s.auths.Add(line)
 	return address, refusal("the key is not kept", err)
 }
 
+// RemoveAuth is part of [control.Onions].
 func (s *onionShelf) RemoveAuth(_ context.Context, address string) error {
 	return refusal("no key is removed", s.auths.Remove(address))
 }

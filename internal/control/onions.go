@@ -218,7 +218,7 @@ func handle[Q any](act func(*http.Request, Q) (any, error)) http.HandlerFunc {
 
 var _ Onions = (*Client)(nil)
 
-// Onions asks for all services, as [Onions] says; so do the methods below.
+// Onions asks for all services; see [Onions].
 func (c *Client) Onions(ctx context.Context) ([]Onion, error) {
 	var list onionList
 	err := c.ask(ctx, http.MethodGet, "/v1/onions", nil, &list)
@@ -233,56 +233,67 @@ func onionPath(parts ...string) string {
 	return path
 }
 
+// Onion asks for one service; see [Onions].
 func (c *Client) Onion(ctx context.Context, name string) (o Onion, err error) {
 	err = c.ask(ctx, http.MethodGet, onionPath(name), nil, &o)
 	return o, err
 }
 
+// Publish asks for a service to be published, or changed; see [Onions].
 func (c *Client) Publish(ctx context.Context, p Publication) (o Onion, err error) {
 	err = c.ask(ctx, http.MethodPost, onionPath(), p, &o)
 	return o, err
 }
 
+// Unpublish asks for a service to be taken out of the network; see [Onions].
 func (c *Client) Unpublish(ctx context.Context, name string, forgetKey bool) error {
 	return c.ask(ctx, http.MethodDelete, onionPath(name)+fmt.Sprintf("?forget_key=%v", forgetKey), nil, &nothing{})
 }
 
+// Rotate asks for a new address for a service; see [Onions].
 func (c *Client) Rotate(ctx context.Context, name string, overlap time.Duration) (o Onion, err error) {
 	err = c.ask(ctx, http.MethodPost, onionPath(name, "rotate"), rotateRequest{int64(overlap.Seconds())}, &o)
 	return o, err
 }
 
+// Key asks for a service's key; see [Onions].
 func (c *Client) Key(ctx context.Context, name string) ([]byte, error) {
 	var a keyAnswer
 	err := c.ask(ctx, http.MethodGet, onionPath(name, "key"), nil, &a)
 	return a.Key, err
 }
 
+// AddClient lets a client in; see [Onions].
 func (c *Client) AddClient(ctx context.Context, name, client string) (o OnionClient, err error) {
 	err = c.ask(ctx, http.MethodPost, onionPath(name, "clients"), clientRequest{client}, &o)
 	return o, err
 }
 
+// RemoveClient lets a client in no more; see [Onions].
 func (c *Client) RemoveClient(ctx context.Context, name, client string) error {
 	return c.ask(ctx, http.MethodDelete, onionPath(name, "clients", client), nil, &nothing{})
 }
 
+// Open lets everybody in; see [Onions].
 func (c *Client) Open(ctx context.Context, name string) error {
 	return c.ask(ctx, http.MethodPost, onionPath(name, "open"), nothing{}, &nothing{})
 }
 
+// Auths asks whose services keys are kept for; see [Onions].
 func (c *Client) Auths(ctx context.Context) ([]string, error) {
 	var list authList
 	err := c.ask(ctx, http.MethodGet, "/v1/onion-auth", nil, &list)
 	return list.Addresses, err
 }
 
+// AddAuth keeps a key for another's service; see [Onions].
 func (c *Client) AddAuth(ctx context.Context, line string) (string, error) {
 	var a authAnswer
 	err := c.ask(ctx, http.MethodPost, "/v1/onion-auth", authRequest{line}, &a)
 	return a.Address, err
 }
 
+// RemoveAuth forgets a key for another's service; see [Onions].
 func (c *Client) RemoveAuth(ctx context.Context, address string) error {
 	return c.ask(ctx, http.MethodDelete, "/v1/onion-auth/"+url.PathEscape(address), nil, &nothing{})
 }
