@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"xmpp-gw/internal/control"
 	"xmpp-gw/internal/forward"
 	"xmpp-gw/onion"
 )
