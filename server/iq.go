@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -51,20 +52,26 @@ func (srv *Server) request(ctx context.Context, s *Session, at Where, owner addr
 	reply := srv.answer(st, func(payload *xmppstream.Node) ([]byte, error) {
 		return h(ctx, &IQ{Stanza: st, Session: s, Payload: payload, Owner: owner})
 	})
-	if s != nil {
+	switch {
+	case reply == nil:
+	case s != nil:
 		srv.deliver(ctx, s, reply)
-		return
+	default:
+		_ = srv.Route(ctx, reply)
 	}
-	_ = srv.Route(ctx, reply)
 }
 
-// answer makes the reply to a request of what a handler gives.
+// answer makes the reply to a request of what a handler gives: nil when that has
+// sent it.
 func (srv *Server) answer(st *Stanza, handle func(payload *xmppstream.Node) ([]byte, error)) *Stanza {
 	n := st.Node()
 	if len(n.Children) != 1 {
 		return st.Error(ErrBadRequest)
 	}
 	reply, err := handle(n.Children[0])
+	if errors.Is(err, ErrAnswered) {
+		return nil
+	}
 	if err != nil {
 		return st.Error(srv.stanzaError(err))
 	}

@@ -5,6 +5,7 @@ import (
 
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/server"
 	"xmpp-gw/server/store"
 )
 
@@ -18,10 +19,6 @@ const (
 	maxGroups = 32
 )
 
-// fault is what is wrong with a roster set: the condition of the stanza error and
-// a sentence for who wrote the client.
-type fault struct{ condition, text string }
-
 // change is one roster set that has been read.
 type change struct {
 	contact address.Address
@@ -31,20 +28,20 @@ type change struct {
 }
 
 // readSet reads the <query/> of a roster set of owner (RFC 6121 §2.1.5, §2.3.3).
-func readSet(owner address.Address, query *xmppstream.Node) (c change, bad *fault) {
+func readSet(owner address.Address, query *xmppstream.Node) (c change, bad *server.StanzaError) {
 	if len(query.Children) != 1 || !query.Children[0].Is(nsRoster, "item") {
-		return c, &fault{"bad-request", "a roster set has one item"}
+		return c, server.ErrBadRequest.Because("a roster set has one item")
 	}
 	item := query.Children[0]
 	contact, err := address.Parse(item.Attr("jid"))
 	if err != nil {
-		return c, &fault{"jid-malformed", "the contact's address is not valid"}
+		return c, server.ErrJIDMalformed.Because("the contact's address is not valid")
 	}
 	if contact.IsFull() {
-		return c, &fault{"bad-request", "a contact's address has no resource"}
+		return c, server.ErrBadRequest.Because("a contact's address has no resource")
 	}
 	if contact == owner {
-		return c, &fault{"not-allowed", "nobody is their own contact"}
+		return c, server.ErrNotAllowed.Because("nobody is their own contact")
 	}
 	c.contact = contact
 	// Other values are the server's to decide, and ignored (§2.1.5).
@@ -53,7 +50,7 @@ func readSet(owner address.Address, query *xmppstream.Node) (c change, bad *faul
 		return c, nil
 	}
 	if c.name = item.Attr("name"); len(c.name) > maxName {
-		return c, &fault{"not-acceptable", "the name has more than " + strconv.Itoa(maxName) + " bytes"}
+		return c, server.ErrNotAcceptable.Because("the name has more than " + strconv.Itoa(maxName) + " bytes")
 	}
 	for _, g := range item.Children {
 		if !g.Is(nsRoster, "group") {
@@ -61,15 +58,15 @@ func readSet(owner address.Address, query *xmppstream.Node) (c change, bad *faul
 		}
 		switch {
 		case g.Text == "":
-			return c, &fault{"not-acceptable", "a group without a name"}
+			return c, server.ErrNotAcceptable.Because("a group without a name")
 		case len(g.Text) > maxGroup:
-			return c, &fault{"not-acceptable", "the name of a group has more than " + strconv.Itoa(maxGroup) + " bytes"}
+			return c, server.ErrNotAcceptable.Because("the name of a group has more than " + strconv.Itoa(maxGroup) + " bytes")
 		case len(c.groups) == maxGroups:
-			return c, &fault{"not-acceptable", "a contact is in at most " + strconv.Itoa(maxGroups) + " groups"}
+			return c, server.ErrNotAcceptable.Because("a contact is in at most " + strconv.Itoa(maxGroups) + " groups")
 		}
 		for _, other := range c.groups {
 			if other == g.Text {
-				return c, &fault{"bad-request", "the same group twice"}
+				return c, server.ErrBadRequest.Because("the same group twice")
 			}
 		}
 		c.groups = append(c.groups, g.Text)

@@ -68,7 +68,7 @@ func TestReadSet(t *testing.T) {
 			said += fmt.Sprint(" ", got.groups)
 		}
 		if bad != nil {
-			said = bad.condition
+			said = bad.Condition
 		}
 		if c.want != "" && said != c.want || c.want == "" && bad != nil {
 			t.Errorf("%.120s\n is %.120s, want %.120s", c.inner, said, c.want)
