@@ -101,7 +101,7 @@ func (l *link) stream(ctx context.Context) error {
 			return err
 		}
 		step, err := l.element(ctx, e)
-		if err != nil || step != stay {
+		if err != nil || step != stay || l.n.bound {
 			return err
 		}
 		if l.n.after {
