@@ -62,6 +62,9 @@ type Options struct {
 	NoTLS    bool // TLS is offered and not demanded
 	MAM      bool // messages are archived, XEP-0313
 
+	WebSocket bool // in prosody only: at wss://…/xmpp-websocket too, RFC 7395
+	Proxied   bool // in ejabberd only: a third port, whose connections begin with a PROXY header
+
 	// The TLS versions accepted: tls.VersionTLS12 or tls.VersionTLS13. Zero
 	// means 1.2 for MinTLS and 1.3 for MaxTLS.
 	MinTLS, MaxTLS uint16
@@ -118,6 +121,8 @@ type Server struct {
 	Host      string // always "127.0.0.1"
 	StartTLS  int    // port
 	DirectTLS int    // port
+	WebSocket int    // port; 0 without Options.WebSocket
+	Proxied   int    // port for STARTTLS behind a PROXY header, if there is one
 
 	proc     *process
 	register func(Account) error

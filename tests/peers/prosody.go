@@ -25,12 +25,15 @@ interfaces = { "127.0.0.1" }
 c2s_ports = { {{.StartTLS}} }
 c2s_direct_tls_ports = { {{.DirectTLS}} }
 http_ports = { }
-https_ports = { }
+https_ports = { {{with .WebPort}}{{.}}{{end}} }
+https_interfaces = { "127.0.0.1" }
+https_ssl = { certificate = "{{.Cert}}", key = "{{.Key}}", protocol = "{{.Protocol}}" }
+http_default_host = "{{.Domain}}"
 c2s_require_encryption = {{not .NoTLS}}
 
 modules_enabled = {
 	"roster", "saslauth", "tls", "disco", "ping", "pep", "blocklist", "carbons", "smacks", "limits",
-	{{if .MAM}}"mam",{{end}} {{if .Register}}"register_ibr",{{end}}
+	{{if .MAM}}"mam",{{end}} {{if .Register}}"register_ibr",{{end}} {{if .WebPort}}"websocket",{{end}}
 }
 modules_disabled = { "s2s" }
 allow_registration = {{.Register}}
@@ -75,6 +78,14 @@ func startProsody(o Options, starttls, direct int) (*Server, error) {
 		protocol = "tlsv1_2"
 	}
 
+	web := 0
+	if o.WebSocket {
+		ports, err := freePorts()
+		if err != nil {
+			return nil, err
+		}
+		web = ports[0]
+	}
 	dir, err := os.MkdirTemp("", "peers-prosody-")
 	if err != nil {
 		return nil, err
@@ -86,7 +97,8 @@ func startProsody(o Options, starttls, direct int) (*Server, error) {
 		Dir, Protocol       string
 		Disabled            []string
 		StartTLS, DirectTLS int
-	}{o, dir, protocol, o.disabled(), starttls, direct})
+		WebPort             int
+	}{o, dir, protocol, o.disabled(), starttls, direct, web})
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, "data"), 0o700)
 	}
@@ -119,7 +131,7 @@ func startProsody(o Options, starttls, direct int) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Kind: "prosody", Domain: o.Domain, Host: "127.0.0.1",
-		StartTLS: starttls, DirectTLS: direct, proc: p, register: register}
+		StartTLS: starttls, DirectTLS: direct, WebSocket: web, proc: p, register: register}
 	if err := s.awaitPorts(); err != nil {
 		return nil, err
 	}
