@@ -38,7 +38,7 @@ type server struct {
 }
 
 // accountsEach is how many accounts a server has from the start.
-const accountsEach = 28
+const accountsEach = 40
 
 func username(i int32) string { return fmt.Sprint("user", i) }
 
@@ -60,6 +60,8 @@ func TestE2E(t *testing.T) {
 		{"resumption", testResumption},
 		{"reload", testReload},
 		{"drain", testDrain},
+		{"onion", testOnion},
+		{"OnionBalance", testOnionBalance},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +96,7 @@ func prepare(t *testing.T) *world {
 		options peers.Options
 	}{
 		{"prosody", peers.Prosody, peers.Options{Hash: "SHA-256", Register: true}},
-		{"ejabberd", peers.Ejabberd, peers.Options{Hash: "SHA-512", Register: true}},
+		{"ejabberd", peers.Ejabberd, peers.Options{Hash: "SHA-512", Register: true, Proxied: true}},
 		{"prosody12", peers.Prosody, peers.Options{MaxTLS: tls.VersionTLS12}},
 		{"ejabberd12", peers.Ejabberd, peers.Options{MaxTLS: tls.VersionTLS12, Hash: "SHA-512"}},
 	} {

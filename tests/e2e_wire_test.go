@@ -46,6 +46,13 @@ func newWire(t *testing.T, target string) *wire {
 
 func (w *wire) Addr() string { return w.l.Addr().String() }
 
+// Open is how many connections there are.
+func (w *wire) Open() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open) / 2
+}
+
 // Cut ends all connections at once, without a word in their streams.
 func (w *wire) Cut() {
 	w.mu.Lock()

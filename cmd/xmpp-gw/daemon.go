@@ -62,8 +62,18 @@ func (d *daemon) run(ctl *control.Socket, events <-chan service.Event) {
 			d.log.Warn("the service manager's watchdog cannot be served", "err", err)
 		}
 	})
-	background.Go(func() { d.tor.run(ctx) })
-	background.Go(func() { d.publisher.run(ctx) })
+	torEnded := make(chan struct{})
+	background.Go(func() {
+		defer close(torEnded)
+		d.tor.run(ctx)
+	})
+	background.Go(func() {
+		d.publisher.run(ctx)
+		// Behind an OnionBalance address, who comes while tor still answers
+		// would find a closed door here and not try another node.
+		<-torEnded
+		d.publisher.gates.close()
+	})
 	if d.current().needsTor() || d.publisher.needsTor() {
 		d.tor.want()
 	} else {

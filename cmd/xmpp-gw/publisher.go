@@ -63,9 +63,8 @@ func (p *publisher) changed() {
 	}
 }
 
-// run keeps tor told until ctx ends.
+// run keeps tor told until ctx ends. The gates are left open.
 func (p *publisher) run(ctx context.Context) {
-	defer p.gates.close()
 	pause := p.pause
 	for ctx.Err() == nil {
 		_, torChanged, _ := p.tor.get() // before apply, so that no change is missed

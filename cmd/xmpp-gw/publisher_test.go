@@ -249,6 +249,7 @@ func TestGates(t *testing.T) {
 		t.Error("the gate's socket is still there")
 	}
 	s.end()
+	s.p.gates.close()
 	if left, _ := filepath.Glob(filepath.Join(s.dir, "gates*")); len(left) > 0 {
 		t.Errorf("left: %s", left)
 	}

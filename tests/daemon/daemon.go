@@ -67,6 +67,8 @@ type Daemon struct {
 	CA      string // PEM file of the authority that clients are to trust
 
 	binary string
+	args   []string
+	starts int
 	cmd    *exec.Cmd
 	out    *output
 	ended  chan struct{}
@@ -102,34 +104,68 @@ func (d *Daemon) start(ctx context.Context, o Options) error {
 	if err := d.Configure(o); err != nil {
 		return err
 	}
-	d.cmd = exec.Command(d.binary, append([]string{"run", "--config", d.file(), "--state-dir", d.Dir}, o.Args...)...)
+	d.args = o.Args
+	until := o.Until
+	if until == "" {
+		until = "ready:"
+	}
+	return d.launch(ctx, until)
+}
+
+// launch runs the process with what is in the daemon's directory.
+func (d *Daemon) launch(ctx context.Context, until string) error {
+	d.cmd = exec.Command(d.binary, append([]string{"run", "--config", d.file(), "--state-dir", d.Dir}, d.args...)...)
 	d.cmd.Args[0] = "xmpp-gw"
 	d.cmd.Env = environment(d.Dir)
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.out
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)
+	cmd, ended := d.cmd, d.ended
 	go func() {
 		// The kernel sends the death signal when the *thread* that forked
 		// ends, so that thread has to live as long as the child.
 		runtime.LockOSThread()
-		defer close(d.ended)
-		err := d.cmd.Start()
+		defer close(ended)
+		err := cmd.Start()
 		started <- err
 		if err == nil {
-			d.cmd.Wait()
+			cmd.Wait()
 		}
 	}()
 	if err := <-started; err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
-	until := o.Until
-	if until == "" {
-		until = "ready:"
-	}
-	if err := d.Wait(ctx, until, 1); err != nil {
+	d.starts++
+	if err := d.Wait(ctx, until, d.starts); err != nil {
 		return err
 	}
 	return d.addresses(ctx)
+}
+
+// Restart kills the daemon as a crash would and starts it again with what it has
+// left behind, until it is ready. It listens at other ports then.
+func (d *Daemon) Restart(ctx context.Context) error {
+	if err := d.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-d.ended
+	d.ended = make(chan struct{})
+	return d.launch(ctx, "ready:")
+}
+
+// Command runs a command of xmpp-gw with the daemon's configuration and state,
+// and gives what it prints. An error has what it says of it.
+func (d *Daemon) Command(ctx context.Context, command string, args ...string) (string, error) {
+	args = append(append(strings.Fields(command), "--config", d.file(), "--state-dir", d.Dir), args...)
+	cmd := exec.CommandContext(ctx, d.binary, args...)
+	cmd.Env = environment(d.Dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("daemon: xmpp-gw %s: %w: %s", command, err, stderr.Bytes())
+	}
+	return string(out), nil
 }
 
 // addresses asks the daemon where it listens.

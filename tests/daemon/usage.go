@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -67,4 +68,51 @@ func (d *Daemon) metric(ctx context.Context, name string) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("daemon: there is no metric %s", name)
+}
+
+// Listening are the TCP ports of IPv4 and IPv6 that a process listens at, as the
+// kernel writes them.
+func Listening(pid int) ([]string, error) {
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil || len(fds) == 0 {
+		return nil, fmt.Errorf("daemon: no open files of process %d are seen", pid)
+	}
+	own := make(map[string]bool) // inodes of its sockets
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, "socket:[") {
+			own[strings.Trim(to, "socket:[]")] = true
+		}
+	}
+	var ports []string
+	for _, table := range []string{"tcp", "tcp6"} {
+		text, err := os.ReadFile("/proc/net/" + table)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(text)) {
+			const listening = "0A"
+			if f := strings.Fields(line); len(f) > 9 && f[3] == listening && own[f[9]] {
+				ports = append(ports, table+" "+f[1])
+			}
+		}
+	}
+	return ports, nil
+}
+
+// Tor is the process id of the daemon's own tor.
+func (d *Daemon) Tor() (int, error) {
+	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range all {
+		text, _ := os.ReadFile(file) // a thread may be gone by now
+		for _, child := range strings.Fields(string(text)) {
+			name, _ := os.ReadFile("/proc/" + child + "/comm")
+			if strings.TrimSpace(string(name)) == "tor" {
+				return strconv.Atoi(child)
+			}
+		}
+	}
+	return 0, fmt.Errorf("daemon: process %d has no tor", d.PID())
 }

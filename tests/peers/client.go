@@ -19,7 +19,7 @@ type Credentials struct {
 	Resource      string  // chosen by the client or the server if empty
 
 	// Only for [Slixmpp].
-	SOCKS     string // host:port of a SOCKS5 proxy to go through
+	SOCKS     string // host:port or unix:path of a SOCKS5 proxy to go through
 	Register  bool   // make the account first, in-band (XEP-0077)
 	Mechanism string // the only SASL mechanism to use
 	Resume    bool   // come back and resume (XEP-0198) when the connection breaks

@@ -33,6 +33,14 @@ listen:
     module: ejabberd_c2s
     tls: true
     protocol_options: [{{.Protocol}}]
+{{- if .Proxied}}
+  - port: {{.ProxiedPort}}
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    starttls: true
+    use_proxy_protocol: true
+    protocol_options: [{{.Protocol}}]
+{{- end}}
 auth_method: internal
 auth_password_format: scram
 auth_scram_hash: {{.Hash}}
@@ -99,6 +107,10 @@ func startEjabberd(o Options, starttls, direct int) (*Server, error) {
 		protocol = append(protocol, `"no_tlsv1_3"`)
 	}
 
+	more, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "peers-ejabberd-")
 	if err != nil {
 		return nil, err
@@ -110,7 +122,8 @@ func startEjabberd(o Options, starttls, direct int) (*Server, error) {
 			Dir, Protocol, Hash string
 			Disabled            []string
 			StartTLS, DirectTLS int
-		}{o, dir, strings.Join(protocol, ", "), hash, o.disabled(), starttls, direct}),
+			ProxiedPort         int
+		}{o, dir, strings.Join(protocol, ", "), hash, o.disabled(), starttls, direct, more[0]}),
 		os.WriteFile(filepath.Join(dir, "ejabberd.yml"), []byte(text.String()), 0o600),
 		os.Mkdir(filepath.Join(dir, "db"), 0o700),
 		joinFiles(filepath.Join(dir, "cert.pem"), o.Cert, o.Key), // ejabberd wants both in one file
@@ -147,6 +160,9 @@ func startEjabberd(o Options, starttls, direct int) (*Server, error) {
 
 	s := &Server{Kind: "ejabberd", Domain: o.Domain, Host: "127.0.0.1",
 		StartTLS: starttls, DirectTLS: direct, proc: p}
+	if o.Proxied {
+		s.Proxied = more[0]
+	}
 	var asking sync.Mutex
 	ask := func(term, want string) error {
 		asking.Lock()

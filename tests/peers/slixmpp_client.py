@@ -5,7 +5,7 @@ line is a command. Each line of standard output is a JSON object: what
 happened. The end of standard input ends the session.
 
     login     {"jid", "password", "host", "port", "tls": "starttls|direct|none",
-               "ca": PEM file or "", "socks": "host:port" or "", "register": bool,
+               "ca": PEM file or "", "socks": "host:port", "unix:path" or "", "register": bool,
                "mechanism": the only one to use, or "", "resume": bool}
     commands  {"do": "send", "to", "body"}   {"do": "roster"}
               {"do": "add", "jid"}           {"do": "ping"}
@@ -27,11 +27,15 @@ def tell(event, **facts):
 
 async def socks_connect(proxy, host, port):
     """Open host:port through a SOCKS5 proxy, the name left to the proxy (RFC 1928)."""
-    phost, pport = proxy.rsplit(":", 1)
     loop = asyncio.get_running_loop()
-    sock = socket.socket()
+    if proxy.startswith("unix:"):
+        family, where = socket.AF_UNIX, proxy.removeprefix("unix:")
+    else:
+        phost, pport = proxy.rsplit(":", 1)
+        family, where = socket.AF_INET, (phost, int(pport))
+    sock = socket.socket(family)
     sock.setblocking(False)
-    await loop.sock_connect(sock, (phost, int(pport)))
+    await loop.sock_connect(sock, where)
 
     async def read(count):
         got = b""

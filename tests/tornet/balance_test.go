@@ -41,7 +41,6 @@ func TestOnionBalance(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ob.Close()
-	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	if err := ob.Published(ctx, 2); err != nil {
