@@ -100,6 +100,14 @@ func (l *loader) checkDomain(name, written string) {
 			say("onion", "[domain."+dotted([]string{name})+"] is an onion address, and this is another one", advice)
 		}
 	}
+	const noTLS, prove = "a WebSocket without TLS (ws://) needs an onion address that proves the server", `set tls = "onion", or use wss://`
+	plain := func(e policy.Endpoint) bool { return e.Transport == policy.PlainWebSocket && !d.OnionProves(e) }
+	if slices.ContainsFunc(own.Endpoints.V, plain) {
+		say("endpoints", noTLS, prove)
+	}
+	if own.Onion.IsSet() && plain(own.Onion.V) {
+		say("onion", noTLS, prove)
+	}
 	l.checkRelay(d, own.SASL.IsSet() || own.AuthMin.IsSet() || own.Binding.IsSet(), say)
 	if d.Route.Kind == policy.RouteDirect || d.Route.Kind == policy.RouteSOCKS {
 		toOnion := slices.ContainsFunc(own.Endpoints.V, policy.Endpoint.Onion)
