@@ -150,8 +150,7 @@ func TestWebSocketRefused(t *testing.T) {
 // Within the domain and inside TLS, a redirect is followed.
 func TestWebSocketMoved(t *testing.T) {
 	t.Parallel()
-	var g *ground
-	g = overWeb(t, func(g *ground, c *lab.ScriptConn) {
+	g := overWeb(t, func(g *ground, c *lab.ScriptConn) {
 		req := c.HTTPS(g.cert)
 		if req.URL.Path == "/ws" {
 			c.WebSocket(req, "xmpp")
