@@ -21,7 +21,8 @@ func (f failed) Err() error            { return f.err }
 // Archive implements [Archive]. Entries that follow each other with the same
 // bytes, as those of a sender and a receiver do, are one message: they have the
 // same ID and are stored once. The bytes are copied. It waits only when more is
-// queued than [Options] allow, until ctx ends.
+// queued than [Options] allow; if ctx ends meanwhile, nothing is archived, the
+// IDs stand for nothing, and the Pending has failed.
 func (d *DB) Archive(ctx context.Context, entries []ArchiveAppend) ([]string, Pending) {
 	ids := make([]string, len(entries))
 	if len(entries) == 0 {
@@ -29,7 +30,10 @@ func (d *DB) Archive(ctx context.Context, entries []ArchiveAppend) ([]string, Pe
 	}
 	q := d.queue
 	if err := q.lock(ctx); err != nil {
-		return nil, failed{err}
+		for i := range ids {
+			ids[i] = formatID(d.clock.next())
+		}
+		return ids, failed{err}
 	}
 	defer q.unlock()
 	b := q.open()

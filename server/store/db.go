@@ -18,12 +18,12 @@ type DB struct {
 	owners  ownerCache
 	clock   clock
 
-	writer  *sql.DB // the pool that the one writing connection comes from
-	reader  *sql.DB // nil where there is only one connection: a database in memory
-	stmts   sync.Map
+	writer  *sql.DB    // the pool that the one writing connection comes from
+	readers *readers   // nil where there is only one connection: a database in memory
 	one     sync.Mutex // held while that one connection is used
-	conn    *wconn     // of the writing goroutine; under one where reader is nil
+	conn    *conn      // of the writing goroutine; under one where readers is nil
 	release func()     // lets go of the file
+	made    string     // the file, if it was made by Open
 	stopped chan struct{}
 	closing sync.Once
 	running bool
@@ -66,12 +66,11 @@ func (d *DB) Close() error {
 		if d.running {
 			<-d.stopped
 		}
-		d.stmts.Range(func(_, s any) bool { s.(*sql.Stmt).Close(); return true })
 		if d.conn != nil {
 			d.conn.close()
 		}
-		if d.reader != nil {
-			err = errors.Join(err, d.reader.Close())
+		if d.readers != nil {
+			err = d.readers.close()
 		}
 		err = errors.Join(err, d.writer.Close())
 		if d.release != nil {
@@ -137,54 +136,6 @@ func (s session) each(query string, args []any, row func(scan func(...any) error
 		}
 	}
 	return rows.Err()
-}
-
-// read runs single reads.
-func (d *DB) read(ctx context.Context, f func(s session) error) error {
-	if d.reader == nil {
-		return d.view(ctx, f)
-	}
-	return d.dialect.explain("the database cannot be read", f(session{ctx, func(q string) (*sql.Stmt, error) { return d.prepare(ctx, q) }}))
-}
-
-// view runs reads that see one state of the database.
-func (d *DB) view(ctx context.Context, f func(s session) error) error {
-	if d.reader == nil {
-		d.one.Lock()
-		defer d.one.Unlock()
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return d.dialect.explain("the database cannot be read", f(d.conn.session(ctx)))
-	}
-	tx, err := d.reader.BeginTx(ctx, d.dialect.snapshot)
-	if err != nil {
-		return d.dialect.explain("the database cannot be read", err)
-	}
-	defer tx.Rollback() // nothing was written
-	return d.dialect.explain("the database cannot be read", f(session{ctx, func(q string) (*sql.Stmt, error) {
-		st, err := d.prepare(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		return tx.StmtContext(ctx, st), nil
-	}}))
-}
-
-// prepare gives the statement that all reading connections share.
-func (d *DB) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if st, ok := d.stmts.Load(query); ok {
-		return st.(*sql.Stmt), nil
-	}
-	st, err := d.reader.PrepareContext(ctx, d.dialect.rebind(query))
-	if err != nil {
-		return nil, err
-	}
-	if had, loaded := d.stmts.LoadOrStore(query, st); loaded {
-		st.Close()
-		return had.(*sql.Stmt), nil
-	}
-	return st, nil
 }
 
 // micros is how a time is kept: microseconds since 1970, zero for none.

@@ -12,7 +12,7 @@ type dialect struct {
 	name     string
 	types    *strings.Replacer // of the schema's words in braces
 	begin    string            // of a transaction that writes
-	snapshot *sql.TxOptions    // of one that reads
+	snapshot string            // the same of one that reads: it sees one state
 	rebind   func(query string) string
 	// claim makes the connection the only one that writes, nil where a lock on the file does.
 	claim func(ctx context.Context, c *sql.Conn) error

@@ -26,3 +26,5 @@ func lockFile(path string) (release func(), err error) {
 	}
 	return func() { _ = f.Close() }, nil
 }
+
+func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }

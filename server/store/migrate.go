@@ -50,13 +50,13 @@ func (d *DB) migrate(ctx context.Context) (err error) {
 	s := d.conn.session(ctx)
 	run := func(q string) {
 		if err == nil {
-			_, err = d.conn.conn.ExecContext(ctx, q)
+			_, err = d.conn.sql.ExecContext(ctx, q)
 		}
 	}
 	run(d.dialect.begin)
 	defer func() {
 		if err != nil {
-			_, _ = d.conn.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+			_, _ = d.conn.sql.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 			err = d.dialect.explain("the database cannot be brought up to date", err)
 		}
 	}()
@@ -83,6 +83,8 @@ func (d *DB) migrate(ctx context.Context) (err error) {
 			return fmt.Errorf("%s: %w", sentence.Of(fmt.Sprintf("migration %d failed", version+i+1), "", ""), err)
 		}
 	}
+	// Also where nothing is to do: whoever cannot write is told now.
+	run("UPDATE meta SET value = value WHERE name = 'schema'")
 	run("COMMIT")
 	return err
 }

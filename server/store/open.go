@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -64,6 +65,9 @@ func Open(ctx context.Context, dsn string, opts Options) (*DB, error) {
 	}
 	if err := d.start(ctx); err != nil {
 		_ = d.Close()
+		if d.made != "" {
+			_ = os.Remove(d.made) // not yet a database
+		}
 		return nil, err
 	}
 	return d, nil

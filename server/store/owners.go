@@ -69,7 +69,7 @@ func (t *tx) owner(a address.Address) (int64, error) {
 	a = a.Bare()
 	// The roster's version begins at the time: a client that kept the version of
 	// an account that was removed and made anew must not find it valid.
-	now := time.Now().Unix()
+	now := time.Now().UnixMicro() // nobody changes a roster so often that its version overtakes the time
 	err = t.get(`INSERT INTO owner (local, domain, roster_version, roster_since) VALUES (?, ?, ?, ?) RETURNING id`,
 		[]any{a.Local, a.Domain, now, now}, &id)
 	if err != nil {

@@ -25,11 +25,9 @@ func openPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 	config.RuntimeParams["synchronous_commit"] = "on"
 	name := config.Database + " at " + config.Host
 	w := stdlib.OpenDB(*config)
-	w.SetMaxOpenConns(1)
+	w.SetMaxIdleConns(-1) // one that is given up ends
 	r := stdlib.OpenDB(*config)
-	r.SetMaxOpenConns(opts.Readers)
-	r.SetMaxIdleConns(opts.Readers)
-	return &DB{dialect: postgresDialect(name), opts: opts, writer: w, reader: r}, nil
+	return &DB{dialect: postgresDialect(name), opts: opts, writer: w, readers: newReaders(r, opts.Readers)}, nil
 }
 
 // Texts are compared byte by byte, as SQLite does.
@@ -40,7 +38,7 @@ func postgresDialect(name string) dialect {
 		name:      name,
 		types:     postgresTypes,
 		begin:     "BEGIN",
-		snapshot:  &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
+		snapshot:  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		rebind:    numbered,
 		claim:     claimPostgres,
 		check:     func(ctx context.Context, s session, quick bool) error { return nil }, // the server's own task

@@ -72,7 +72,7 @@ func TestPostgresReconnects(t *testing.T) {
 	d := opened(t, database(t))
 	ctx := context.Background()
 	must(t, d.CreateAccount(ctx, Account{Address: juliet}, nil))
-	admin := d.reader // another connection, to cut the one that writes
+	admin := d.readers.db // another connection, to cut the one that writes
 	_, err := admin.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 	must(t, err)
 	err = d.CreateAccount(ctx, Account{Address: romeo}, nil)

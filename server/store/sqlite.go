@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -37,16 +36,20 @@ func openSQLite(ctx context.Context, path string, opts Options) (*DB, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.SetMaxOpenConns(1)
+		w.SetMaxIdleConns(-1)
 		return &DB{dialect: sqliteDialect("memory"), opts: opts, writer: w}, nil
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	release, err := prepareFile(path)
+	made, release, err := prepareFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s", sentence.Of("the database "+path+" cannot be used", err.Error(), ""))
+		e := &Error{what: "the database cannot be used (" + path + ")", why: err.Error(), cause: err}
+		if errors.Is(err, fs.ErrPermission) || isReadOnly(err) {
+			e.why, e.hint = "the file or its folder cannot be written", "let this user write "+path+" and its folder"
+		}
+		return nil, e
 	}
 	// The path is escaped: a ? in it would begin the settings.
 	name := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
@@ -55,37 +58,53 @@ func openSQLite(ctx context.Context, path string, opts Options) (*DB, error) {
 		release()
 		return nil, err
 	}
-	w.SetMaxOpenConns(1)
+	w.SetMaxIdleConns(-1) // one that is given up ends
 	r, err := sql.Open("sqlite", name+"?"+everyPragmas+"&"+readPragmas)
 	if err != nil {
 		_ = w.Close()
 		release()
 		return nil, err
 	}
-	r.SetMaxOpenConns(opts.Readers)
-	r.SetMaxIdleConns(opts.Readers)
-	return &DB{dialect: sqliteDialect(path), opts: opts, writer: w, reader: r, release: release}, nil
+	return &DB{dialect: sqliteDialect(path), opts: opts, writer: w, readers: newReaders(r, opts.Readers), release: release, made: made}, nil
 }
 
 // prepareFile makes the file where it is missing, refuses one that is not ours
-// alone, and takes it for this process.
-func prepareFile(path string) (release func(), err error) {
+// alone, and takes it for this process. made is the file if it is new.
+func prepareFile(path string) (made string, release func(), err error) {
 	if err := ownfile.Dir(filepath.Dir(path), ownfile.NoWriters); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		// SQLite takes an empty file for a new database. This way it has the right
-		// mode from the beginning, which SQLite gives to its other files as well,
-		// and its name lasts through a power cut.
-		if err := ownfile.Create(path, nil); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
+	unlock, err := lockFile(path + ".lock")
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() {
+		if err != nil {
+			unlock()
 		}
+	}()
+	// SQLite takes an empty file for a new database. Made this way it has the
+	// right mode from the beginning, which SQLite gives to its other files as
+	// well, and its name lasts through a power cut.
+	err = ownfile.Create(path, nil)
+	if err == nil {
+		return path, unlock, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return "", nil, err
 	}
 	if err := ownfile.Check(path, ownfile.NoAccess); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return lockFile(path + ".lock")
+	// An empty one that was there before is what a failing disk leaves of a
+	// database. It must not pass for a new one.
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return "", nil, errors.Join(err, errEmpty)
+	}
+	return "", unlock, nil
 }
+
+var errEmpty = errors.New("the file is empty, so what was in it is lost; put the last good copy in its place, or remove the file to begin anew")
 
 var sqliteTypes = strings.NewReplacer("{id}", "INTEGER PRIMARY KEY", "{int}", "INTEGER", "{bytes}", "BLOB", "{text}", "TEXT", "{clustered}", " WITHOUT ROWID")
 
@@ -94,6 +113,7 @@ func sqliteDialect(name string) dialect {
 		name:      name,
 		types:     sqliteTypes,
 		begin:     "BEGIN IMMEDIATE",
+		snapshot:  "BEGIN",
 		rebind:    func(q string) string { return q },
 		check:     sqliteCheck,
 		explain:   func(what string, err error) error { return explainSQLite(what, name, err) },
@@ -157,7 +177,7 @@ func explainSQLite(what, name string, err error) error {
 	switch {
 	case errors.As(err, &d):
 		why, hint = d.Error(), "put the last good copy of "+name+" in its place"
-	case code == sqlite3.SQLITE_CORRUPT:
+	case code == sqlite3.SQLITE_CORRUPT, code == sqlite3.SQLITE_SCHEMA:
 		why, hint = "it is damaged", "put the last good copy of "+name+" in its place"
 	case code == sqlite3.SQLITE_NOTADB:
 		why, hint = "the file is no SQLite database, or is damaged", "put the last good copy in its place, or name another file"

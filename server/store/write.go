@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"maps"
 	"time"
@@ -63,7 +62,7 @@ func (d *DB) write() {
 
 // commit writes all jobs and the archive's entries, together if possible.
 func (d *DB) commit(jobs []*job, b *batch) {
-	if d.reader == nil {
+	if d.readers == nil {
 		d.one.Lock()
 		defer d.one.Unlock()
 	}
@@ -182,31 +181,21 @@ func (t *tx) savepoint(j *job) error {
 	return err
 }
 
-// wconn is the connection that writes, with its prepared statements.
-type wconn struct {
-	conn   *sql.Conn
-	rebind func(string) string
-	stmts  map[string]*sql.Stmt
-}
-
 // connect opens the connection that writes.
-func (d *DB) connect(ctx context.Context) (*wconn, error) {
-	c, err := d.writer.Conn(ctx)
-	if err != nil {
+func (d *DB) connect(ctx context.Context) (*conn, error) {
+	c, err := newConn(ctx, d.writer, d.dialect.rebind)
+	if err != nil || d.dialect.claim == nil {
+		return c, err
+	}
+	if err := d.dialect.claim(ctx, c.sql); err != nil {
+		c.close()
 		return nil, err
 	}
-	w := &wconn{conn: c, rebind: d.dialect.rebind, stmts: map[string]*sql.Stmt{}}
-	if d.dialect.claim != nil {
-		if err := d.dialect.claim(ctx, c); err != nil {
-			w.close()
-			return nil, err
-		}
-	}
-	return w, nil
+	return c, nil
 }
 
 // connection is the one that there is, or a new one in place of one that broke.
-func (d *DB) connection(ctx context.Context) (*wconn, error) {
+func (d *DB) connection(ctx context.Context) (*conn, error) {
 	if d.conn == nil {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
@@ -217,28 +206,6 @@ func (d *DB) connection(ctx context.Context) (*wconn, error) {
 		d.conn = c
 	}
 	return d.conn, nil
-}
-
-func (w *wconn) close() {
-	for _, s := range w.stmts {
-		_ = s.Close()
-	}
-	clear(w.stmts)
-	_ = w.conn.Close()
-}
-
-func (w *wconn) session(ctx context.Context) session {
-	return session{ctx, func(query string) (*sql.Stmt, error) {
-		if s, ok := w.stmts[query]; ok {
-			return s, nil
-		}
-		s, err := w.conn.PrepareContext(context.WithoutCancel(ctx), w.rebind(query))
-		if err != nil {
-			return nil, err
-		}
-		w.stmts[query] = s
-		return s, nil
-	}}
 }
 
 // errClosed is what writes get after Close.
