@@ -77,7 +77,7 @@ func (l *leg) Send(raw []byte) error {
 // would wait as well, but from deep within TLS, and the stack for that is most of
 // what an idle session costs.
 func (l *leg) follow() (*xmppstream.Element, error) {
-	if l.r.Idle() && l.wire.Buffered() == 0 {
+	if !l.messages && l.r.Idle() && l.wire.Buffered() == 0 {
 		if err := l.wire.Wait(); err != nil {
 			return nil, err
 		}

@@ -107,6 +107,21 @@ func (w *WebSocketConn) Write(p []byte) (int, error) { return len(p), w.Frame(tr
 
 // Frame sends one frame.
 func (w *WebSocketConn) Frame(final bool, opcode byte, payload string) error {
+	_, err := w.Conn.Write(webSocketFrame(final, opcode, payload))
+	return err
+}
+
+// Together sends text messages in one write, and so in one TLS record.
+func (w *WebSocketConn) Together(messages ...string) error {
+	var all []byte
+	for _, m := range messages {
+		all = append(all, webSocketFrame(true, 1, m)...)
+	}
+	_, err := w.Conn.Write(all)
+	return err
+}
+
+func webSocketFrame(final bool, opcode byte, payload string) []byte {
 	head := []byte{opcode}
 	if final {
 		head[0] |= 0x80
@@ -119,8 +134,7 @@ func (w *WebSocketConn) Frame(final bool, opcode byte, payload string) error {
 	default:
 		head = binary.BigEndian.AppendUint64(append(head, 127), uint64(n))
 	}
-	_, err := w.Conn.Write(append(head, payload...))
-	return err
+	return append(head, payload...)
 }
 
 // Frames are the frames that came so far.
