@@ -30,7 +30,7 @@ type mapJob struct {
 
 // mapAction completes a command that takes this many arguments.
 func mapAction(u *ui, c *cli.Command, args int, run func(*mapJob) error) *cli.Command {
-	c.Flags = append(c.Flags, stateFlag(), jsonFlag())
+	c.Flags = append([]cli.Flag{configFlag(), stateFlag(), jsonFlag()}, c.Flags...) // as the other commands about onions
 	c.Action = func(c *cli.Context) error {
 		if c.NArg() != args {
 			return wrongArguments(c)
