@@ -238,7 +238,7 @@ func TestClientAuthorization(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { authorize() })
+	defer authorize()
 
 	alice := add("alice")
 	refused(t, "closed from the first client on", e.Address, 0xF4)
