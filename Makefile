@@ -36,7 +36,7 @@ test-unit: ## the tests that need no servers: about a minute
 # it does not know them.
 e2e: build ## the tests with real Tor, servers and clients
 	@scripts/test-deps
-	$(GO) test -tags e2e -count 1 -p 1 -timeout 9m ./tests/...
+	$(GO) test -tags e2e -count 1 -p 1 -timeout 9m ./tests/... ./server/store
 
 demo: build ## offline: a private Tor network, a server behind an onion address, two clients
 	@scripts/test-deps

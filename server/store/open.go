@@ -14,7 +14,7 @@ import (
 type Options struct {
 	// Gather is how long archive entries may wait for others to share a
 	// transaction with, counted from the last one: a lone entry never waits.
-	// Zero is 5 ms.
+	// Zero is 10 ms.
 	Gather time.Duration
 	// Queue is how many bytes of writes may wait for the disk before those who
 	// add more have to wait as well. Zero is 16 MiB.
@@ -25,7 +25,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Gather == 0 {
-		o.Gather = 5 * time.Millisecond
+		o.Gather = 10 * time.Millisecond
 	}
 	if o.Queue == 0 {
 		o.Queue = 16 << 20

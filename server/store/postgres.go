@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -52,15 +53,23 @@ func postgresDialect(name string) dialect {
 
 // claimPostgres makes the session the only one that writes: the lock lasts as
 // long as the session, so who lost it cannot write.
+// A process that has just ended may keep it for a moment.
 func claimPostgres(ctx context.Context, c *sql.Conn) error {
-	var ok bool
-	if err := c.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(advisoryLock)).Scan(&ok); err != nil {
-		return err
+	for patience := 20; ; patience-- {
+		var ok bool
+		err := c.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(advisoryLock)).Scan(&ok)
+		switch {
+		case err != nil || ok:
+			return err
+		case patience == 0:
+			return errInUse
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	if !ok {
-		return errInUse
-	}
-	return nil
 }
 
 // postgresClass is the class of an error code, "" for an error of something else.
