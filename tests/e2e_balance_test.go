@@ -3,6 +3,7 @@
 package tests_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -95,9 +96,13 @@ func testOnionBalance(t *testing.T, g *world) {
 	if err := bob.Send(deadline(t), jidA, "while you were away"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := alice.Await(deadline(t), start, func(e peers.Event) bool { return e.Event == "resumed" || e.Event == "online" }); err != nil {
+	gone := time.Now()
+	back, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if _, err := alice.Await(back, start, func(e peers.Event) bool { return e.Event == "resumed" || e.Event == "online" }); err != nil {
 		t.Fatalf("after the end of her node she is not back: %v", err)
 	}
+	t.Logf("back after %.1f s", time.Since(gone).Seconds())
 	if err := alice.Receive(deadline(t), jidB, "while you were away"); err != nil {
 		t.Error(err)
 	}

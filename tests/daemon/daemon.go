@@ -68,7 +68,6 @@ type Daemon struct {
 
 	binary string
 	args   []string
-	starts int
 	cmd    *exec.Cmd
 	out    *output
 	ended  chan struct{}
@@ -109,11 +108,12 @@ func (d *Daemon) start(ctx context.Context, o Options) error {
 	if until == "" {
 		until = "ready:"
 	}
-	return d.launch(ctx, until)
+	return d.launch(ctx, until, 1)
 }
 
-// launch runs the process with what is in the daemon's directory.
-func (d *Daemon) launch(ctx context.Context, until string) error {
+// launch runs the process with what is in the daemon's directory, until the n-th
+// line of all output that begins so.
+func (d *Daemon) launch(ctx context.Context, until string, n int) error {
 	d.cmd = exec.Command(d.binary, append([]string{"run", "--config", d.file(), "--state-dir", d.Dir}, d.args...)...)
 	d.cmd.Args[0] = "xmpp-gw"
 	d.cmd.Env = environment(d.Dir)
@@ -135,8 +135,7 @@ func (d *Daemon) launch(ctx context.Context, until string) error {
 	if err := <-started; err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
-	d.starts++
-	if err := d.Wait(ctx, until, d.starts); err != nil {
+	if err := d.Wait(ctx, until, n); err != nil {
 		return err
 	}
 	return d.addresses(ctx)
@@ -150,7 +149,8 @@ func (d *Daemon) Restart(ctx context.Context) error {
 	}
 	<-d.ended
 	d.ended = make(chan struct{})
-	return d.launch(ctx, "ready:")
+	const ready = "ready:"
+	return d.launch(ctx, ready, 1+strings.Count("\n"+d.Log(), "\n"+ready))
 }
 
 // Command runs a command of xmpp-gw with the daemon's configuration and state,
