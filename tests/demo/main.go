@@ -1,6 +1,7 @@
 // Command demo shows the gateway at work, offline: a private Tor network on
-// this machine, a Prosody behind an onion address in it, the gateway with a Tor
-// of its own, and two real clients that log in through it and talk.
+// this machine, a Prosody that one gateway publishes at an onion address in it,
+// another gateway, each with a Tor of its own, and two real clients that log in
+// through it and talk.
 //
 //	go run ./tests/demo -gateway bin/xmpp-gw
 //

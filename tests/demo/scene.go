@@ -46,7 +46,7 @@ func (d *demo) run(ctx context.Context) error {
 	return nil
 }
 
-// network starts Prosody and the Tor network, and publishes the one in the
+// network starts Prosody and the Tor network, and has the one published in the
 // other. It returns the onion address with its port.
 func (d *demo) network(ctx context.Context, password string) (string, error) {
 	d.say("Starting a private Tor network (1 authority, 4 relays, all on loopback) and a Prosody for %s.", domain)
@@ -78,14 +78,37 @@ func (d *demo) network(ctx context.Context, password string) (string, error) {
 		return "", serverErr
 	}
 	d.torrc = network.ExtraTorrc()
-	d.say("Both are up. Publishing Prosody as an onion service.")
-	service, err := network.HiddenService(ctx, tornet.Port{Virtual: 5222, Target: server.Addr(peers.StartTLS)})
+	d.say("Both are up. An operator's gateway publishes Prosody as an onion service, with a Tor of its own:")
+	return d.publish(ctx, server.Addr(peers.StartTLS))
+}
+
+// publish runs a second gateway, which publishes a server with one command. It
+// returns the onion address with its port.
+func (d *demo) publish(ctx context.Context, target string) (string, error) {
+	gw, err := daemon.Start(ctx, daemon.Options{Binary: d.gateway, Config: fmt.Sprintf(`[tor]
+mode = "managed"
+torrc = %q
+
+[default]
+route = "block"
+`, d.torrc)})
 	if err != nil {
 		return "", err
 	}
-	onion := service.Onion + ":5222"
-	d.say("It is at %s", onion)
-	return onion, nil
+	d.later(gw.Close)
+	detail("  $ xmpp-gw onion publish --target %s --wait", target)
+	out, err := gw.Command(ctx, "onion publish", "--target", target, "--wait")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(out) {
+		detail("  %s", strings.TrimSuffix(line, "\n"))
+	}
+	address, _, ok := strings.Cut(strings.TrimPrefix(out, "node: "), ",")
+	if !ok {
+		return "", fmt.Errorf("onion publish said %q", out)
+	}
+	return address + ":5222", nil
 }
 
 // certificate makes an authority, in ca.pem, and Prosody's certificate.
