@@ -69,17 +69,15 @@ func (l *link) newSession(ctx context.Context, wanted string) (*Session, *Stanza
 			l.out.reset()
 			return nil, ErrResourceConstraint.Because("The account has as many sessions as it may have.")
 		case holder == nil:
+			if err := s.begin(ctx); err != nil {
+				srv.log.Error("a module could not begin a session", "error", err)
+				s.gone(nil)
+				return nil, ErrInternalServerError
+			}
 			l.mu.Lock()
 			l.session = s
 			l.mu.Unlock()
 			l.n.bound = true
-			for _, f := range srv.hooks.bound {
-				if err := f(ctx, s); err != nil {
-					srv.log.Error("a module could not begin a session", "error", err)
-					s.gone(nil)
-					return nil, ErrInternalServerError
-				}
-			}
 			return s, nil
 		}
 		switch { // RFC 6120 §7.7.2.2
@@ -97,6 +95,16 @@ func (l *link) newSession(ctx context.Context, wanted string) (*Session, *Stanza
 		}
 	}
 	return nil, ErrConflict
+}
+
+// begin tells the modules of a new session.
+func (s *Session) begin(ctx context.Context) error {
+	for _, f := range s.srv.hooks.bound {
+		if err := f(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inline does what a client asked for inside <authenticate/> (XEP-0388 §2.6):

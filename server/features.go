@@ -170,6 +170,7 @@ func (l *link) startTLS(ctx context.Context, _ *xmppstream.Element) (step, error
 	if err := l.Send([]byte("<proceed xmlns='" + xmppstream.NSTLS + "'/>")); err != nil {
 		return stay, err
 	}
+	l.quiet(true)
 	const patience = 4
 	for range patience {
 		kind, err := wire.Sniff(l.wire)

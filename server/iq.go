@@ -40,15 +40,6 @@ func (srv *Server) request(ctx context.Context, s *Session, at Where, owner addr
 		srv.refuse(ctx, s, st, ErrServiceUnavailable)
 		return
 	}
-	if at == AtAccount && (s == nil || owner != s.owner) {
-		if ok, err := srv.Exists(ctx, owner); !ok {
-			if err == nil {
-				err = ErrServiceUnavailable
-			}
-			srv.refuse(ctx, s, st, err)
-			return
-		}
-	}
 	reply := srv.answer(st, func(payload *xmppstream.Node) ([]byte, error) {
 		return h(ctx, &IQ{Stanza: st, Session: s, Payload: payload, Owner: owner})
 	})

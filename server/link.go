@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -31,8 +33,10 @@ type link struct {
 	conn    net.Conn   // the socket's wire, or the TLS above it
 	out     *outbox
 	session *Session
-	opened  bool // our stream header went out
-	counted bool // among those on which nobody is logged in
+	name    string // the domain, for our stream header
+	opened  bool   // our stream header went out
+	silent  bool   // TLS is being negotiated: nothing can be said
+	counted bool   // among those on which nobody is logged in
 	ended   bool
 	cause   error
 }
@@ -42,6 +46,8 @@ type link struct {
 func (s *Server) admit(conn net.Conn, o ConnOptions) (*link, error) {
 	l := &link{srv: s, opts: o, socket: conn, wire: wire.New(conn), done: make(chan struct{})}
 	l.conn = l.wire
+	l.out = &outbox{conn: l.conn, sock: l.wire, limit: s.cfg.Limits.Queue}
+	l.wire.Async(func() { l.outbox().flush() })
 	l.wire.Push(o.Greeting)
 	l.opts.Greeting = nil
 	lim := &s.cfg.Limits
@@ -126,10 +132,8 @@ func streamError(condition, text string) *xmppstream.Error {
 func (l *link) run() {
 	ctx, stop := context.WithCancel(l.srv.ctx)
 	defer stop()
-	l.out = &outbox{conn: l.conn, sock: l.wire, limit: l.srv.cfg.Limits.Queue}
-	l.wire.Async(func() { l.outbox().flush() })
 	l.n = &negotiation{}
-	err := l.negotiate(ctx)
+	err := guard(l.srv.log, func() error { return l.negotiate(ctx) })
 	if err == nil {
 		l.n = nil
 		_ = l.socket.SetDeadline(time.Time{})
@@ -138,6 +142,24 @@ func (l *link) run() {
 	}
 	l.end(err)
 	l.finish()
+}
+
+// guard makes of a panic, which is a bug, an error that ends one connection.
+func guard(log *slog.Logger, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("a bug ended a connection", "panic", p, "stack", string(debug.Stack()))
+			err = streamError(xmppstream.InternalServerError, "")
+		}
+	}()
+	return f()
+}
+
+// quiet says that nothing can be said until TLS is up.
+func (l *link) quiet(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silent = on
 }
 
 // finish is the last that a connection's own goroutine does.
@@ -199,12 +221,8 @@ func (l *link) end(cause error) {
 	l.ended, l.cause = true, cause
 	l.note(cause)
 	conn, out := l.conn, l.out
-	if out == nil {
-		_ = l.socket.Close()
-		return
-	}
 	last := l.lastWords(cause)
-	if last == nil {
+	if last == nil || l.silent {
 		_ = l.socket.Close()
 		return
 	}
@@ -241,11 +259,7 @@ func (l *link) lastWords(cause error) []byte {
 	}
 	var b []byte
 	if !l.opened { // RFC 6120 §4.9.1.2
-		from := ""
-		if l.n != nil && l.n.domain != nil {
-			from = l.n.domain.name
-		}
-		b = appendHeader(b, from, "")
+		b = appendHeader(b, l.name, "")
 	}
 	b = append(b, "<stream:error><"...)
 	b = append(append(b, e.Condition...), " xmlns='"+xmppstream.NSStreamErr+"'/>"...)

@@ -143,6 +143,9 @@ func (l *link) header() error {
 		return streamError(xmppstream.HostUnknown, "The stream is for another domain than before.")
 	}
 	l.n.domain = d
+	l.mu.Lock()
+	l.name = d.name
+	l.mu.Unlock()
 	l.n.claimed, _ = address.Parse(h.From)
 	if l.n.login != nil && h.From != "" && l.n.claimed.Bare() != l.n.login.Account { // §4.9.3.9
 		return streamError("invalid-from", "The stream header's from is not who logged in.")
@@ -228,6 +231,7 @@ func (l *link) Next() (*xmppstream.Element, error) { return l.r.Next() }
 // names it, and without SNI it is the first one.
 func (l *link) secure(ctx context.Context, name string) error {
 	srv := l.srv
+	l.quiet(true)
 	if name == "" {
 		sni, err := wire.ClientHello(ctx, l.wire)
 		if err != nil {
@@ -243,6 +247,7 @@ func (l *link) secure(ctx context.Context, name string) error {
 	}
 	conf, leaf, err := srv.domains[name].tls(srv.cfg.TLS)
 	if err != nil {
+		l.quiet(false)
 		srv.log.Error("no certificate for a domain", "error", err)
 		return streamError(xmppstream.InternalServerError, "The server has no certificate for the domain.")
 	}
@@ -258,7 +263,7 @@ func (l *link) secure(ctx context.Context, name string) error {
 	l.r = xmppstream.NewReader(conn, srv.cfg.Limits.PreAuth)
 	l.out.secure(conn)
 	l.mu.Lock()
-	l.conn, l.opened = conn, false
+	l.conn, l.opened, l.silent = conn, false, false
 	l.mu.Unlock()
 	return nil
 }

@@ -29,7 +29,7 @@ func (srv *Server) read(e *xmppstream.Element, s *Session) (st *Stanza, fault *S
 	}
 	from, lang := "", ""
 	if s != nil {
-		st.From, from, lang = s.jid, s.full, s.connection().lang
+		st.From, from, lang = s.jid, s.full, s.lang
 		if to.written == "" && kind == Message { // RFC 6120 §10.3.1
 			to = destination{is: s.owner, text: s.bare}
 		}

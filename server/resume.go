@@ -258,7 +258,7 @@ func (s *Session) resume(ctx context.Context, l *link, first []byte) error {
 		s.timer.Stop()
 		s.timer = nil
 	}
-	s.link, s.taken = l, false
+	s.link, s.taken, s.lang = l, false, l.lang
 	l.mu.Lock()
 	s.out.attach(l.conn, l.wire, append(l.out.take(), first...))
 	l.out, l.session = s.out, s
@@ -267,7 +267,7 @@ func (s *Session) resume(ctx context.Context, l *link, first []byte) error {
 	s.heard.Store(time.Now().Unix())
 	s.mu.Unlock()
 	if ended {
-		s.lost(l)
+		s.lost(l, errLost)
 		return errLost
 	}
 	for _, f := range s.srv.hooks.resumed {

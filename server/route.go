@@ -97,6 +97,15 @@ func (srv *Server) toServer(ctx context.Context, s *Session, st *Stanza) {
 
 // toAccount takes what is addressed to an account or to one of its sessions.
 func (srv *Server) toAccount(ctx context.Context, s *Session, owner address.Address, st *Stanza) {
+	if ok, err := srv.Exists(ctx, owner); err != nil {
+		srv.refuse(ctx, s, st, err)
+		return
+	} else if !ok {
+		if st.Kind == IQStanza || st.Kind == Message && st.Type != "headline" { // §8.5.1
+			srv.refuse(ctx, s, st, ErrServiceUnavailable)
+		}
+		return
+	}
 	for _, f := range srv.hooks.inbound {
 		next, err := f(ctx, owner, st)
 		if err != nil {
@@ -192,13 +201,6 @@ func (srv *Server) delivered(ctx context.Context, owner address.Address, st *Sta
 
 // undelivered offers a message that no session takes to the modules.
 func (srv *Server) undelivered(ctx context.Context, owner address.Address, st *Stanza) error {
-	ok, err := srv.Exists(ctx, owner)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return ErrServiceUnavailable // §8.5.1
-	}
 	for _, f := range srv.hooks.undelivered {
 		taken, err := f(ctx, owner, st)
 		if taken || err != nil {

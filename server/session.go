@@ -1,9 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -32,6 +32,7 @@ type Session struct {
 	// Only the reading goroutine uses these.
 	bytes, stanzas bucket
 	lastTo         destination
+	lang           string // of the stream
 
 	mu    sync.Mutex // guards what follows
 	link  *link      // nil while the session waits to be resumed
@@ -54,7 +55,7 @@ type destination struct {
 func newSession(srv *Server, l *link, jid address.Address) *Session {
 	s := &Session{
 		srv: srv, id: randomID(), jid: jid, owner: jid.Bare(), full: jid.String(), bare: jid.Bare().String(),
-		out: l.out, link: l, since: srv.Now(),
+		out: l.out, link: l, lang: l.lang, since: srv.Now(),
 	}
 	s.ctx = &batchContext{srv.ctx, &s.batch}
 	s.heard.Store(time.Now().Unix())
@@ -214,27 +215,22 @@ func (s *Session) serve(l *link) {
 	l.r.Ready = l.wire.Ready
 	l.wire.BeforeWait = s.batch.flush
 	s.srv.tidy.later()
-	err := s.read(l)
+	err := guard(s.srv.log, func() error { return s.read(l) })
 	_ = s.batch.flush()
-	l.end(blame(err))
-	s.lost(l)
+	s.lost(l, blame(err))
 	l.finish()
 }
 
 // read handles one element after the other.
-func (s *Session) read(l *link) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.srv.log.Error("a bug ended a session", "panic", p, "stack", string(debug.Stack()))
-			err = streamError(xmppstream.InternalServerError, "")
-		}
-	}()
-	for {
+func (s *Session) read(l *link) error {
+	for n := 1; ; n++ {
 		e, err := l.follow()
 		if err != nil {
 			return err
 		}
-		s.batch.open()
+		if s.batch.open(); n%64 == 0 { // it may never wait
+			s.heard.Store(time.Now().Unix())
+		}
 		switch e.Kind {
 		case xmppstream.Whitespace:
 			err = nil
@@ -297,23 +293,41 @@ func (s *Session) limit(l *link, n int, kind xmppstream.Kind) error {
 	return nil
 }
 
-// lost is called when a connection has ended: the session waits to be resumed, or
-// ends.
-func (s *Session) lost(l *link) {
-	cause := l.result()
-	var e *xmppstream.Error
-	keep := errors.Is(cause, errLost) || errors.Is(cause, errReplaced) ||
-		errors.As(cause, &e) && e.Condition == xmppstream.ConnectionTimeout
-	s.mu.Lock()
-	if s.smID == "" || s.over || !keep || s.srv.down.Load() {
-		s.mu.Unlock()
-		s.gone(nil)
+// lost is called when a connection has nothing more to read: the session waits to
+// be resumed, or ends.
+func (s *Session) lost(l *link, cause error) {
+	if ended := l.result(); ended != nil {
+		cause = ended // somebody else ended it before
+	}
+	if s.keep(l, cause) {
+		l.end(cause)
 		return
 	}
-	s.link = nil
-	s.out.detach()
-	s.timer = time.AfterFunc(s.srv.cfg.Limits.Resume, func() { s.expire() })
-	s.mu.Unlock()
+	s.unbind()
+	l.end(cause)
+	l.wait()
+	s.srv.again(context.WithoutCancel(s.srv.ctx), s, s.out.rest())
+}
+
+// keep makes the session wait to be resumed, if it can be.
+func (s *Session) keep(l *link, cause error) bool {
+	var e *xmppstream.Error
+	lost := errors.Is(cause, errLost) || errors.Is(cause, errReplaced) ||
+		errors.As(cause, &e) && e.Condition == xmppstream.ConnectionTimeout
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.smID == "" || s.over || !lost || s.srv.down.Load() {
+		return false
+	}
+	if s.link == l {
+		l.end(cause)
+		s.link = nil
+		s.out.detach()
+		if !s.taken {
+			s.timer = time.AfterFunc(s.srv.cfg.Limits.Resume, s.expire)
+		}
+	}
+	return true
 }
 
 // expire ends a session that nobody resumed.
@@ -329,28 +343,37 @@ func (s *Session) expire() {
 // gone ends the session for good. why is what its client is told, if it has a
 // connection still; nil when that has ended already.
 func (s *Session) gone(why error) {
+	if !s.unbind() {
+		return
+	}
+	if l := s.connection(); l != nil {
+		l.end(cmp.Or(why, errLost)) // and its own goroutine does the rest
+		return
+	}
+	s.srv.again(context.WithoutCancel(s.srv.ctx), s, s.out.rest())
+}
+
+// unbind takes the session's place away. It reports false if that has happened
+// before.
+func (s *Session) unbind() bool {
 	s.mu.Lock()
 	if s.over {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	s.over = true
-	l := s.link
 	if s.timer != nil {
 		s.timer.Stop()
 	}
 	s.mu.Unlock()
-	if l != nil && why != nil {
-		l.end(why)
-	}
 	last := s.srv.table.remove(s)
 	ctx := context.WithoutCancel(s.srv.ctx)
 	for _, f := range s.srv.hooks.unbound {
 		f(ctx, s)
 	}
 	s.presence.Store(nil)
-	s.srv.again(ctx, s, s.out.rest())
 	if last {
 		_ = s.srv.cfg.Store.SetLastSeen(ctx, s.owner, s.srv.Now())
 	}
+	return true
 }

@@ -192,7 +192,12 @@ func appendAttr(dst []byte, name, value string) []byte {
 // processor reads s again: the five special characters, and tab and line ends, become references.
 // What XML cannot express (control characters, bytes that are not UTF-8) becomes U+FFFD.
 func Escape(dst []byte, s string) []byte {
-	for _, r := range s {
+	plain := 0
+	for plain < len(s) && class[s[plain]]&valuePlain != 0 && s[plain] != '>' && s[plain] != '\'' && s[plain] != '"' {
+		plain++
+	}
+	dst = append(dst, s[:plain]...)
+	for _, r := range s[plain:] {
 		switch r {
 		case '<':
 			dst = append(dst, "&lt;"...)

@@ -123,12 +123,13 @@ func (c *Client) Login(local string) {
 	}
 	offer.SASL2 = nil
 	var state *tls.ConnectionState
+	channel := saslauth.ChannelOnion
 	if conn, ok := c.Conn.(*tls.Conn); ok {
 		cs := conn.ConnectionState()
-		state = &cs
+		state, channel = &cs, saslauth.ChannelTLS
 	}
 	cred := saslauth.Credentials{Username: local, Password: []byte(Password)}
-	rules := saslauth.Rules{Min: policy.AuthPlain, Binding: policy.BindingPrefer, Channel: saslauth.ChannelTLS}
+	rules := saslauth.Rules{Min: policy.AuthPlain, Binding: policy.BindingPrefer, Channel: channel}
 	_ = c.Conn.SetReadDeadline(time.Now().Add(patience))
 	if _, err := saslauth.Authenticate(c.T.Context(), stream{c}, offer, &cred, rules, state); err != nil {
 		c.T.Fatalf("login: %v", err)
@@ -356,4 +357,16 @@ func Condition(n *xmppstream.Node) string {
 		return e.Children[0].Name
 	}
 	return ""
+}
+
+// Forget gives up all that the client holds but the socket, which it returns: for
+// measuring what a session costs the server alone.
+func (c *Client) Forget() net.Conn {
+	conn := c.Conn
+	if inner, ok := conn.(*tls.Conn); ok {
+		conn = inner.NetConn()
+	}
+	c.r.Release()
+	c.r, c.Conn, c.Features = nil, nil, nil
+	return conn
 }
