@@ -139,6 +139,26 @@ func (m *Module) Watchers(ctx context.Context, owner address.Address) ([]address
 	return e.Value.watching(), nil
 }
 
+// Watching is whose presence the owner has a subscription to.
+func (m *Module) Watching(ctx context.Context, owner address.Address) ([]address.Address, error) {
+	e, err := m.accounts.Hold(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Release()
+	return e.Value.watched(), nil
+}
+
+// InRoster reports whether the owner sees a contact in the roster.
+func (m *Module) InRoster(ctx context.Context, owner, contact address.Address) (bool, error) {
+	e, err := m.accounts.Hold(ctx, owner)
+	if err != nil {
+		return false, err
+	}
+	defer e.Release()
+	return e.Value.item(contact.Bare()).InRoster, nil
+}
+
 // Forget makes the module read an account's roster anew, as after an import. It is
 // for accounts without sessions: those keep the roster they have.
 func (m *Module) Forget(owner address.Address) { m.accounts.Forget(owner) }
