@@ -34,7 +34,9 @@ func befriend(t *testing.T, s *servertest.Server, r *roster.Module, a, b string)
 		if _, err := s.Store().PutRosterItem(t.Context(), owner, it, 100); err != nil {
 			t.Fatal(err)
 		}
-		r.Forget(owner)
+		if err := r.Reload(t.Context(), owner); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

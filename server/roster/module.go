@@ -159,6 +159,25 @@ func (m *Module) InRoster(ctx context.Context, owner, contact address.Address) (
 	return e.Value.item(contact.Bare()).InRoster, nil
 }
 
-// Forget makes the module read an account's roster anew, as after an import. It is
-// for accounts without sessions: those keep the roster they have.
-func (m *Module) Forget(owner address.Address) { m.accounts.Forget(owner) }
+// Reload reads an account's roster anew, as after an import. Its sessions learn of
+// what has changed when they ask for the roster.
+func (m *Module) Reload(ctx context.Context, owner address.Address) error {
+	e, err := m.accounts.Hold(ctx, owner)
+	if err != nil {
+		return err
+	}
+	defer e.Release()
+	a := e.Value
+	a.write.Lock()
+	defer a.write.Unlock()
+	fresh, err := m.load(ctx, owner)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.items, a.removed, a.version, a.since = fresh.items, fresh.removed, fresh.version, fresh.since
+	a.visible, a.waiting, a.asking = fresh.visible, fresh.waiting, fresh.asking
+	a.watchers.Store(nil)
+	return nil
+}

@@ -260,10 +260,9 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// A login with a roster of 10,000, of whom nobody is there.
+// A login with a roster of 10,000 that is in memory, of whom nobody is there.
 func BenchmarkLargeRoster(b *testing.B) {
-	m := roster.New(roster.Limits{})
-	s := servertest.New(b, m)
+	s := servertest.New(b, roster.New(roster.Limits{}))
 	owner := s.Account(b, "juliet@example.org")
 	fill(b, s.Store(), owner, 10000)
 	login := func(b *testing.B, have string) {
@@ -282,16 +281,49 @@ func BenchmarkLargeRoster(b *testing.B) {
 		for len(s.Sessions(owner)) > 0 {
 			time.Sleep(100 * time.Microsecond)
 		}
-		m.Forget(owner)
 	}
 	b.Run("whole", func(b *testing.B) {
 		for b.Loop() {
 			login(b, "")
 		}
 	})
+	r, err := s.Store().Roster(b.Context(), owner)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.Run("with its version", func(b *testing.B) {
 		for b.Loop() {
-			login(b, " ver='10000'")
+			login(b, fmt.Sprintf(" ver='%d'", r.Version))
 		}
 	})
+}
+
+// A presence to 10,000 watchers, of whom ten are there.
+func BenchmarkBroadcast(b *testing.B) {
+	s := servertest.New(b, roster.New(roster.Limits{}))
+	owner := s.Account(b, "juliet@example.org")
+	fill(b, s.Store(), owner, 10000)
+	for i := range 10 {
+		c := servertest.Online(b, s, fmt.Sprintf("contact%d@example.org/r", i))
+		go func() {
+			for {
+				if _, err := c.Next(); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	c := servertest.Online(b, s, "juliet@example.org/r")
+	for b.Loop() {
+		c.Send("<presence/>")
+		for {
+			e, err := c.Next()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if e.Is(xmppstream.NSClient, "presence") {
+				break
+			}
+		}
+	}
 }

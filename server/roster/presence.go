@@ -67,9 +67,6 @@ func (m *Module) inbound(ctx context.Context, owner address.Address, st *server.
 	}
 	switch {
 	case isSubscription(st.Type), st.Type == "probe":
-		if ok, err := m.srv.Exists(ctx, owner); err != nil || !ok {
-			return nil, m.nobody(ctx, owner, st, err)
-		}
 		e, err := m.accounts.Hold(ctx, owner)
 		if err != nil {
 			return nil, err
@@ -89,15 +86,6 @@ func (m *Module) inbound(ctx context.Context, owner address.Address, st *server.
 		}
 	}
 	return st, nil
-}
-
-// nobody answers for an account that does not exist (§8.5.1): as one would that the
-// asker may not see.
-func (m *Module) nobody(ctx context.Context, owner address.Address, st *server.Stanza, err error) error {
-	if err != nil || st.Type != "probe" {
-		return err
-	}
-	return m.srv.Route(ctx, server.NewPresence(owner, st.From, "unsubscribed", ""))
 }
 
 // announce handles presence without an addressee (§4.2, §4.4, §4.5).

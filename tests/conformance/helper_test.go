@@ -122,7 +122,9 @@ func (w *world) put(t testing.TB, owner string, it store.RosterItem) {
 	if _, err := w.srv.Store().PutRosterItem(t.Context(), addr(owner), it, 1000); err != nil {
 		t.Fatal(err)
 	}
-	w.roster.Forget(addr(owner))
+	if err := w.roster.Reload(t.Context(), addr(owner)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // item is what the storage has of a contact, a zero item for nothing.
