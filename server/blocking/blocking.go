@@ -26,7 +26,8 @@ const NS = "urn:xmpp:blocking"
 type Presence interface {
 	// Hide makes the owner look offline to an address that sees them.
 	Hide(ctx context.Context, owner, to address.Address) error
-	// Show sends an address that may see the owner their presence, and asks for its own.
+	// Show sends an address that may see the owner their presence, and asks for its own,
+	// unless something else in the list blocks it still.
 	Show(ctx context.Context, owner, to address.Address) error
 	// Watchers is who sees the owner.
 	Watchers(ctx context.Context, owner address.Address) ([]address.Address, error)
@@ -201,22 +202,22 @@ func (m *Module) block(ctx context.Context, q *server.IQ) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := m.add(ctx, l, q.Owner, items)
+	before, err := m.add(ctx, l, q.Owner, items)
 	if err != nil {
 		return nil, err
 	}
-	return nil, m.forWatchers(ctx, q.Owner, fresh, m.presence.Hide)
+	return nil, m.forWatchers(ctx, q.Owner, items, func(ctx context.Context, owner, to address.Address) error {
+		if before.blocks(to) { // it sees nothing anyway
+			return nil
+		}
+		return m.presence.Hide(ctx, owner, to)
+	})
 }
 
-func (m *Module) add(ctx context.Context, l *list, owner address.Address, items []address.Address) (fresh []address.Address, err error) {
+func (m *Module) add(ctx context.Context, l *list, owner address.Address, items []address.Address) (before set, err error) {
 	l.write.Lock()
 	defer l.write.Unlock()
-	old := *l.set.Load()
-	for _, a := range items {
-		if _, known := old[a]; !known {
-			fresh = append(fresh, a)
-		}
-	}
+	before = *l.set.Load()
 	err = m.blocks.AddBlocks(context.WithoutCancel(ctx), owner, items, m.limits.Items)
 	if errors.Is(err, store.ErrFull) {
 		err = server.ErrResourceConstraint.Because("at most " + strconv.Itoa(m.limits.Items) + " addresses can be blocked")
@@ -226,7 +227,7 @@ func (m *Module) add(ctx context.Context, l *list, owner address.Address, items 
 	}
 	l.put(l.copy(), items)
 	m.push(ctx, owner, appendItems(nil, "block", items))
-	return fresh, nil
+	return before, nil
 }
 
 // unblock takes from the list, everything if nothing is named (XEP-0191 §3.4, §3.5).
@@ -243,13 +244,7 @@ func (m *Module) unblock(ctx context.Context, q *server.IQ) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := *l.set.Load()
-	return nil, m.forWatchers(ctx, q.Owner, freed, func(ctx context.Context, owner, to address.Address) error {
-		if now.blocks(to) { // by another entry still
-			return nil
-		}
-		return m.presence.Show(ctx, owner, to)
-	})
+	return nil, m.forWatchers(ctx, q.Owner, freed, m.presence.Show)
 }
 
 func (m *Module) take(ctx context.Context, l *list, owner address.Address, items []address.Address) (freed []address.Address, err error) {

@@ -200,7 +200,7 @@ func TestStanzas(t *testing.T) {
 
 // XEP-0191 §3.3, §3.4: who is blocked sees the owner as offline, and again when not.
 func TestPresence(t *testing.T) {
-	for _, pattern := range []string{"romeo@example.net", "example.net"} {
+	for pattern, also := range map[string]string{"romeo@example.net": "example.net", "example.net": "romeo@example.net"} {
 		t.Run(pattern, func(t *testing.T) {
 			s, r := start(t, blocking.Limits{})
 			befriend(t, s, r, "juliet@example.org", "romeo@example.net")
@@ -224,6 +224,15 @@ func TestPresence(t *testing.T) {
 			phone := servertest.Online(t, s, "juliet@example.org/phone")
 			juliet.Drain()
 			nurse.Drain()
+			romeo.ExpectNothing()
+
+			// What another entry blocks stays blocked.
+			phone.Request("set", "", request("block", also))
+			phone.Request("set", "", request("unblock", pattern))
+			phone.ExpectNothing()
+			romeo.ExpectNothing()
+			phone.Request("set", "", request("block", pattern))
+			phone.Request("set", "", request("unblock", also))
 			romeo.ExpectNothing()
 
 			phone.Send("<iq type='set' id='u'>" + request("unblock", pattern) + "</iq>")

@@ -261,8 +261,11 @@ func (m *Module) hide(ctx context.Context, a *account, to address.Address) {
 }
 
 // Show sends an address the presence of the owner's sessions, if it may see them,
-// and asks for its own, if they may.
+// and asks for its own, if they may. It does nothing for one that is blocked.
 func (m *Module) Show(ctx context.Context, owner, to address.Address) error {
+	if m.blocked(ctx, owner, to) {
+		return nil
+	}
 	e, err := m.accounts.Hold(ctx, owner)
 	if err != nil {
 		return err

@@ -25,6 +25,26 @@ func (m *Module) Subscription(ctx context.Context, owner, contact address.Addres
 	return m.send(ctx, e.Value, server.NewPresence(owner, contact.Bare(), typ, ""))
 }
 
+// Approve notes that a contact's request is granted when it comes, as the owner's own
+// pre-approval does (RFC 6121 §3.4). It sends the contact nothing, so that it may be
+// called from a hook that looks at that very request.
+func (m *Module) Approve(ctx context.Context, owner, contact address.Address) error {
+	e, err := m.accounts.Hold(ctx, owner)
+	if err != nil {
+		return err
+	}
+	defer e.Release()
+	a := e.Value
+	a.write.Lock()
+	defer a.write.Unlock()
+	it := a.item(contact.Bare())
+	old := it
+	if stateOf(&it)&From == 0 {
+		it.Approved, it.InRoster = true, true
+	}
+	return m.write(ctx, a, &old, it)
+}
+
 // send handles the owner's own subscription stanza, between bare addresses
 // (RFC 6121 §3.1.2, §3.1.5, §3.2.2, §3.3.2, §3.4.2).
 func (m *Module) send(ctx context.Context, a *account, st *server.Stanza) error {

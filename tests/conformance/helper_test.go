@@ -18,10 +18,9 @@ import (
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/server"
-	"xmpp-gw/server/blocking"
-	"xmpp-gw/server/offline"
 	"xmpp-gw/server/roster"
 	"xmpp-gw/server/servertest"
+	"xmpp-gw/server/standard"
 	"xmpp-gw/server/store"
 )
 
@@ -41,8 +40,19 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, roster: roster.New(roster.Limits{}), routed: &tap{}}
-	w.srv = servertest.New(t, w.routed, blocking.New(blocking.Limits{}, w.roster), w.roster, offline.New(offline.Limits{}))
+	db, err := store.Open(t.Context(), "sqlite::memory:", store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w := &world{t: t, routed: &tap{}}
+	modules := standard.Modules(db, standard.Options{})
+	for _, m := range modules {
+		if r, ok := m.(*roster.Module); ok {
+			w.roster = r
+		}
+	}
+	w.srv = servertest.NewWith(t, func(c *server.Config) { c.Store = db }, append([]server.Module{w.routed}, modules...)...)
 	return w
 }
 

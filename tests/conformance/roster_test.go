@@ -232,6 +232,7 @@ func TestFriendship(t *testing.T) {
 	romeo.has(t, "<presence from='%s' type='-'/>", juliet.jid)
 
 	juliet.send(t, "<presence to='%s' type='subscribe'/>", bare("romeo"))
+	juliet.sync(t)
 	romeo.wants(t, "<presence from='juliet@example.org' type='subscribe'/>")
 	romeo.send(t, "<presence to='%s' type='subscribed'/>", bare("juliet"))
 	romeo.wants(t, "%s", push("<item jid='juliet@example.org' subscription='both'/>"))
