@@ -64,6 +64,7 @@ type fate struct {
 	received bool
 	onceDone []func()
 	kept     any
+	archived archived
 }
 
 // parseLimits bound what the server itself made or has stored: several stanzas
