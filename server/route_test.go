@@ -20,7 +20,7 @@ func (m module) Setup(r *server.Registry) error { m(r); return nil }
 // shelf takes what no session takes, and remembers it.
 type shelf struct{ kept chan string }
 
-func newShelf() *shelf { return &shelf{make(chan string, 100)} }
+func newShelf() *shelf { return &shelf{make(chan string, 10000)} }
 
 func (*shelf) Name() string { return "shelf" }
 func (s *shelf) Setup(r *server.Registry) error {
