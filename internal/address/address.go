@@ -45,6 +45,19 @@ func Parse(s string) (Address, error) {
 // ParseBytes is [Parse] for bytes that the caller keeps.
 func ParseBytes(b []byte) (Address, error) { return Parse(string(b)) }
 
+// Account is the bare address of an account, of a name as a person writes it. The
+// domain is normalised already.
+func Account(local, domain string) (Address, error) {
+	a, err := Parse(local + "@" + domain)
+	if err == nil && (a.Domain != domain || !a.IsBare()) {
+		err = errors.New("no valid address: the name has characters that no name may have")
+	}
+	if err != nil {
+		return Address{}, err
+	}
+	return a, nil
+}
+
 // WithResource is the full address of a resource, which is normalised here.
 func (a Address) WithResource(resource string) (Address, error) {
 	if resource == "" {

@@ -37,6 +37,17 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestAccount(t *testing.T) {
+	for in, want := range map[string]string{
+		"Juliet": "juliet@example.org", "jul.iet": "jul.iet@example.org",
+		"": "", "a@b": "", "a@example.org/": "", "a@example.org": "", "a/b": "", "a b": "", "a@example.org/b": "",
+	} {
+		if got, err := Account(in, "example.org"); got.String() != want || (err == nil) != (want != "") {
+			t.Errorf("Account(%q) = %v, %v; want %q", in, got, err, want)
+		}
+	}
+}
+
 // What the quick scan accepts is what the library makes of it.
 func FuzzPlain(f *testing.F) {
 	for _, s := range []string{"a@b.c/d", "b.c", "a.-_9@e-f.org/~!", "a@1.2.3.4", "a@b..c", "a@-b", "xn--a.b", "a@b./c"} {

@@ -62,6 +62,13 @@ func (d *DB) UseInvite(ctx context.Context, token string, now time.Time) (i Invi
 	return i, err
 }
 
+// ReturnInvite implements [Invites]; ErrNotFound if there is none any more.
+func (d *DB) ReturnInvite(ctx context.Context, token string) error {
+	return d.update(ctx, func(t *tx) error {
+		return some(t.exec(`UPDATE invite SET uses = uses + 1 WHERE token = ?`, token))
+	})
+}
+
 // ListInvites implements [Invites], oldest first.
 func (d *DB) ListInvites(ctx context.Context, domain string, inviter address.Address) (list []Invite, err error) {
 	query, args := `SELECT `+inviteColumns+` FROM invite WHERE domain = ?`, []any{domain}

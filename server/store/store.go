@@ -297,6 +297,8 @@ type Invites interface {
 	// UseInvite takes one use away, at once or not at all; ErrNotFound when there
 	// is none left or it has expired at now.
 	UseInvite(ctx context.Context, token string, now time.Time) (Invite, error)
+	// ReturnInvite gives one use back that came to nothing.
+	ReturnInvite(ctx context.Context, token string) error
 	// ListInvites gives an inviter's, or those of all inviters of the domain for
 	// a zero inviter.
 	ListInvites(ctx context.Context, domain string, inviter address.Address) ([]Invite, error)

@@ -150,8 +150,12 @@ func TestInvites(t *testing.T) {
 		must(t, d.CreateInvite(ctx, Invite{Token: "d", Domain: "capulet.example", Created: date(5), Expires: date(6), Uses: 1}))
 		want(t, second(d.UseInvite(ctx, "d", date(6))), ErrNotFound) // expired
 		must(t, second(d.UseInvite(ctx, "b", date(1e8))))            // never expires
+		must(t, d.ReturnInvite(ctx, "a"))                            // used up above
+		must(t, second(d.UseInvite(ctx, "a", date(5))))
+		want(t, second(d.UseInvite(ctx, "a", date(5))), ErrNotFound)
 		must(t, d.DeleteInvite(ctx, "b"))
 		want(t, d.DeleteInvite(ctx, "b"), ErrNotFound)
+		want(t, d.ReturnInvite(ctx, "b"), ErrNotFound)
 		must(t, d.CreateInvite(ctx, Invite{Token: "e", Domain: "capulet.example", Created: date(20), Uses: 1}))
 		want(t, second(d.Invite(ctx, "d")), ErrNotFound) // forgotten
 	})
