@@ -27,9 +27,8 @@ type Client struct {
 	Features *xmppstream.Node // those last received
 	Domain   string
 
-	r      *xmppstream.Reader
-	closed bool
-	ids    int
+	r   *xmppstream.Reader
+	ids int
 }
 
 // Dial logs in and binds the resource of jid, a full address. It makes the account
