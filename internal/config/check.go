@@ -24,6 +24,7 @@ func (l *loader) check() {
 	if len(l.c.Tor.Bridges) > 0 && l.c.Tor.Mode == "system" {
 		l.mistake(l.keys[join("tor", "bridges")], hinted("bridges: the system's Tor has its own", `set them in its torrc, or mode = "managed"`))
 	}
+	l.checkNode()
 	l.checkListen()
 	for name, written := range l.domains {
 		l.checkDomain(name, written)
@@ -49,18 +50,30 @@ func (l *loader) checkListen() {
 	if m := listen.Metrics; m != "" && !loopback(m) && !listen.MetricsPublic {
 		l.mistake(l.keys[join("listen", "metrics")], hinted("metrics: it listens beyond loopback", "set metrics_public = true if that is what you want"))
 	}
-	taken := map[string]string{} // by whom
+	type holder struct {
+		name string
+		line int
+	}
+	taken := map[string]holder{}
 	for _, use := range []struct {
-		key  string
-		list []string
-	}{{"c2s", listen.C2S}, {"c2s_tls", listen.C2STLS}, {"metrics", []string{listen.Metrics}}} {
+		section, key string
+		list         []string
+	}{
+		{"listen", "c2s", listen.C2S}, {"listen", "c2s_tls", listen.C2STLS}, {"listen", "metrics", []string{listen.Metrics}},
+		{"node", "c2s", l.c.Node.C2S}, {"node", "c2s_tls", l.c.Node.C2STLS},
+	} {
+		name := use.key
+		if use.section != "listen" {
+			name = use.section + "." + use.key
+		}
+		at := l.keys[join(use.section, use.key)]
 		for _, a := range use.list {
 			if before, ok := taken[a]; ok && !strings.HasSuffix(a, ":0") {
-				line := max(l.keys[join("listen", use.key)], l.keys[join("listen", before)]) // one of them may be a default
-				l.mistake(line, hinted(fmt.Sprintf("%s: %s is taken by %s", use.key, a, before), "give each its own port"))
+				// One of them may be a default.
+				l.mistake(max(at, before.line), hinted(fmt.Sprintf("%s: %s is taken by %s", name, a, before.name), "give each its own port"))
 			}
 			if a != "" {
-				taken[a] = use.key
+				taken[a] = holder{name, at}
 			}
 		}
 	}

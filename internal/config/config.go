@@ -43,6 +43,7 @@ type Config struct {
 	SOCKS  map[string]*url.URL // the hops of the socks:NAME routes
 	Rules  policy.Rules
 	Onion  Onion
+	Node   Node
 
 	lines map[string]int // where each key of the file stands
 }

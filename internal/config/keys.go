@@ -72,6 +72,7 @@ var sections = []section{
 		{"idle_ping_seconds", "90", "Seconds of silence after which the server is asked for a sign of life; 0 never asks.",
 			func(c *Config, v value) error { return v.seconds(&c.Limits.IdlePing, 0, 86_400) }},
 	}},
+	{"node", nodeDoc, nodeKeys},
 }
 
 // target is a rule under construction and where its settings stand.

@@ -57,6 +57,11 @@ func TestDefaults(t *testing.T) {
 		Limits: Limits{PreAuthBytes: 16384, StanzaBytes: 524288, PreAuth: time.Minute, IdlePing: 90 * time.Second},
 		SOCKS:  c.SOCKS,
 		Rules:  c.Rules,
+		Node: Node{
+			Domain: "localhost", Store: "sqlite:node.db", Registration: "invite", C2S: []string{}, C2STLS: []string{},
+			Contacts: map[string][]string{}, Software: "XMPP server", Archive: "always",
+			OfflineMessages: 1000, RosterItems: 10000, Sessions: 25,
+		},
 		lines:  c.lines,
 	}
 	if !reflect.DeepEqual(c, want) || len(c.SOCKS)+len(c.Rules.Domains) != 0 {

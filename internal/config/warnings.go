@@ -46,6 +46,7 @@ func (c *Config) warnings() []string {
 			warn("%v", err)
 		}
 	}
+	c.nodeWarnings(warn)
 	return list
 }
 
