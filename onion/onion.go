@@ -165,6 +165,8 @@ type Tor struct {
 	slot      chan struct{}
 	publisher publisher
 	published []Publication     // what Tor was told
+	unsure    bool              // Tor may publish something else: it refused in the middle
+	closing   map[string]bool   // addresses that are yet to be closed to former clients
 	known     map[string]string // clients' keys that Tor was told, by address
 
 	uploads uploads

@@ -129,14 +129,19 @@ type publisher interface {
 
 // publish is Publish for the services of this very Tor.
 func (t *Tor) publish(ctx context.Context, next []Publication) error {
-	if len(next) == 0 && len(t.published) == 0 {
+	if len(next) == 0 && len(t.published) == 0 && !t.unsure {
 		return nil
 	}
 	if t.control == nil {
 		return fmt.Errorf("onion services cannot be published: %w", t.noControl())
 	}
 	plan := compare(t.published, next)
-	if !plan.any && t.uploads.watching() {
+	for _, p := range next {
+		if t.closing[p.Address] {
+			plan.close[p.Address] = true
+		}
+	}
+	if !plan.any && !t.unsure && t.uploads.watching() {
 		return nil
 	}
 	// Before Tor is told: no upload must happen unseen.
@@ -147,10 +152,11 @@ func (t *Tor) publish(ctx context.Context, next []Publication) error {
 	// From here on the answer is waited for: half a change helps nobody.
 	if err := t.publisher.set(context.WithoutCancel(ctx), next, plan.close); err != nil {
 		undo(err)
-		t.published = nil // unknown: the next call says all again
+		// The next call says all again, and closes what this one should have.
+		t.published, t.unsure, t.closing = nil, true, plan.close
 		return err
 	}
-	t.published = next
+	t.published, t.unsure, t.closing = next, false, nil
 	return nil
 }
 

@@ -289,6 +289,69 @@ func TestPublishRefusals(t *testing.T) {
 	}
 }
 
+// recorded is a publisher that refuses as long as it is told to.
+type recorded struct {
+	refuse bool
+	closed []map[string]bool
+	last   []Publication
+	calls  int
+}
+
+func (r *recorded) set(_ context.Context, next []Publication, closed map[string]bool) error {
+	r.calls++
+	r.closed = append(r.closed, closed)
+	if r.refuse {
+		return errors.New("refused")
+	}
+	r.last = next
+	return nil
+}
+
+func (*recorded) end() {}
+
+// After a refusal nobody knows what Tor publishes: the next call must say all of
+// it, also when that is nothing, and close what was to be closed.
+func TestAfterRefusal(t *testing.T) {
+	f, _ := onionControl(t, func(string) string { return "" })
+	tor, shelf, r := systemTor(t, f), openShelf(t), new(recorded)
+	tor.publisher = r
+	e := mustCreate(t, shelf, "x", nil)
+	for _, c := range []string{"alice", "bob"} {
+		if _, err := shelf.AddClient("x", c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish := func(all []Publication) error { return tor.Publish(t.Context(), all) }
+	if err := publish(e.Publications(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := shelf.RemoveClient("x", "bob"); err != nil {
+		t.Fatal(err)
+	}
+	r.refuse = true
+	if err := publish(e.Publications(nil)); err == nil {
+		t.Fatal("not refused")
+	}
+	r.refuse = false
+	if err := publish(e.Publications(nil)); err != nil || !r.closed[len(r.closed)-1][e.Address] {
+		t.Errorf("bob may come in by the old introduction points: %v, %v", r.closed, err)
+	}
+	if err := publish(e.Publications(nil)); err != nil || r.calls != 3 {
+		t.Errorf("said again: %d calls, %v", r.calls, err)
+	}
+	if _, err := shelf.AddClient("x", "carol"); err != nil {
+		t.Fatal(err)
+	}
+	r.refuse = true
+	if err := publish(e.Publications(nil)); err == nil {
+		t.Fatal("not refused")
+	}
+	r.refuse = false
+	if err := publish(nil); err != nil || r.calls != 5 || len(r.last) != 0 {
+		t.Errorf("unpublished, tor still has %d services: %v", len(r.last), err)
+	}
+}
+
 // Tor's answer to a key that it does not like repeats it.
 func TestAuthorizeHidesKeys(t *testing.T) {
 	f, said := onionControl(t, func(command string) string {

@@ -46,7 +46,26 @@ func OpenShelf(dir string) (*Shelf, error) {
 	if err := ownfile.Dir(dir, ownfile.NoAccess); err != nil {
 		return nil, err
 	}
-	return &Shelf{dir}, nil
+	s := &Shelf{dir}
+	return s, s.locked(syscall.LOCK_EX, s.tidy)
+}
+
+// Folders under construction and those that are being removed; none outlives the
+// lock but by a crash.
+const (
+	newPrefix = ".new-"
+	oldPrefix = ".old-"
+)
+
+// tidy removes what a crash left: a key that was to be forgotten must not stay.
+func (s *Shelf) tidy() error {
+	files, err := os.ReadDir(s.dir)
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), newPrefix) || strings.HasPrefix(f.Name(), oldPrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, f.Name())))
+		}
+	}
+	return err
 }
 
 // Entry is a service on the shelf.
@@ -110,7 +129,42 @@ func (s *Shelf) list() ([]Entry, error) {
 			all = append(all, e)
 		}
 	}
+	refuseTwice(all)
 	return all, nil
+}
+
+// refuseTwice finds services with the key of an older one, such as a folder that
+// was copied: Tor would take none of all that it is told then.
+func refuseTwice(all []Entry) {
+	byAge := make([]*Entry, 0, len(all))
+	for i := range all {
+		if all[i].Err == nil && !all[i].Disabled {
+			byAge = append(byAge, &all[i])
+		}
+	}
+	slices.SortStableFunc(byAge, func(a, b *Entry) int { return a.Created.Compare(b.Created) })
+	owner := make(map[string]string)
+	for _, e := range byAge {
+		for _, address := range e.addresses() {
+			if other, taken := owner[address]; taken && other != e.Name {
+				e.Err = fmt.Errorf("the onion service %q cannot be used: its address, or one that it had, is that of %q as well; remove the folder of one of the two", e.Name, other)
+			}
+		}
+		for _, address := range e.addresses() {
+			if e.Err == nil {
+				owner[address] = e.Name
+			}
+		}
+	}
+}
+
+// addresses are the service's own and those that it had before.
+func (e *Entry) addresses() []string {
+	list := []string{e.Address}
+	for _, p := range e.Previous {
+		list = append(list, p.Address)
+	}
+	return list
 }
 
 // Get gives one service, or ErrNoService.
@@ -153,8 +207,8 @@ func (s *Shelf) Create(service Service, k *Key) (e Entry, err error) {
 			switch {
 			case other.Name == service.Name:
 				return ErrServiceExists
-			case other.Address == k.Address():
-				return fmt.Errorf("this key is in use already: it is that of the onion service %q", other.Name)
+			case slices.Contains(other.addresses(), k.Address()):
+				return fmt.Errorf("this key is in use already: it is, or was until lately, that of the onion service %q", other.Name)
 			}
 		}
 		if err := s.create(service, k); err != nil {
@@ -168,7 +222,7 @@ func (s *Shelf) Create(service Service, k *Key) (e Entry, err error) {
 
 // create builds the folder aside and gives it its name when it is whole.
 func (s *Shelf) create(service Service, k *Key) error {
-	tmp, err := os.MkdirTemp(s.dir, ".new-")
+	tmp, err := os.MkdirTemp(s.dir, newPrefix)
 	if err != nil {
 		return err
 	}
@@ -227,7 +281,7 @@ func (s *Shelf) Remove(name string) error {
 			return err
 		}
 		// One step for whoever looks, and for a crash.
-		tmp, err := os.MkdirTemp(s.dir, ".old-")
+		tmp, err := os.MkdirTemp(s.dir, oldPrefix)
 		if err != nil {
 			return err
 		}

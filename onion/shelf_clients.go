@@ -41,7 +41,13 @@ func (s *Shelf) AddClient(name, client string) (k ClientKey, err error) {
 		if err := writeClient(e.Dir, client, k); err != nil {
 			return err
 		}
-		return closeDoor(e.Dir)
+		// At the former addresses too, which know nothing of this client.
+		for _, dir := range e.dirs() {
+			if err := closeDoor(dir); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return k, err
 }

@@ -15,8 +15,12 @@ import (
 // Rotate gives a service a new key, and so a new address. The old one leads to
 // it as well for the time of overlap; then [Shelf.Expire] forgets it. Clients
 // with keys are let in at the new address too, once they know it: the string
-// that they were given names the old one.
+// that they were given names the old one. With an overlap of 0 the old key is gone
+// at once; less than that is an error.
 func (s *Shelf) Rotate(name string, overlap time.Duration) (e Entry, err error) {
+	if overlap < 0 {
+		return e, errors.New("the overlap of a rotation cannot be negative")
+	}
 	k, err := NewKey()
 	if err != nil {
 		return e, err
@@ -55,7 +59,7 @@ func (e *Entry) keepAs(dir string) error {
 	if err := privateDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), newPrefix)
 	if err != nil {
 		return err
 	}

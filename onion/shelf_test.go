@@ -323,6 +323,99 @@ func TestRotateAndExpire(t *testing.T) {
 	checkModes(t, s.dir)
 }
 
+// The first client closes the address that the service had before as well.
+func TestFirstClientAfterRotate(t *testing.T) {
+	s := openShelf(t)
+	mustCreate(t, s, "x", nil)
+	if _, err := s.Rotate("x", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddClient("x", "alice"); err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.Get("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pubs, err := inspect(e.Publications(nil))
+	if err != nil || len(pubs) != 2 || len(pubs[0].clients) != 2 || len(pubs[1].clients) != 1 {
+		t.Errorf("the former address is open to everybody: %+v, %v", pubs, err)
+	}
+	if err := s.RemoveClient("x", "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Open("x"); err != nil {
+		t.Fatal(err)
+	}
+	if pubs, err = inspect(e.Publications(nil)); err != nil || len(pubs[0].clients)+len(pubs[1].clients) != 0 {
+		t.Errorf("opened again: %+v, %v", pubs, err)
+	}
+}
+
+// A key belongs to one service, former ones included; two that have the same do no
+// harm to a third.
+func TestOneKeyTwice(t *testing.T) {
+	s := openShelf(t)
+	a := mustCreate(t, s, "a", nil)
+	k, err := s.Key("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Rotate("a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Create(Service{Name: "b", Ports: a.Ports}, k); err == nil || !strings.Contains(err.Error(), `"a"`) {
+		t.Errorf("the former key of a for b: %v", err)
+	}
+	mustCreate(t, s, "c", nil)
+	if err := os.CopyFS(filepath.Join(s.dir, "copy"), os.DirFS(filepath.Join(s.dir, "c"))); err != nil {
+		t.Fatal(err)
+	}
+	chmod := func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return errors.Join(err, os.Chmod(path, 0o700))
+		}
+		return os.Chmod(path, 0o600)
+	}
+	if err := filepath.WalkDir(filepath.Join(s.dir, "copy"), chmod); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.List()
+	if err != nil || len(all) != 3 {
+		t.Fatal(all, err)
+	}
+	for _, e := range all {
+		if bad := e.Err != nil; bad != (e.Name == "copy") {
+			t.Errorf("%s: %v", e.Name, e.Err)
+		}
+	}
+}
+
+// What a crash left behind of keys goes with the next start.
+func TestShelfLeftovers(t *testing.T) {
+	s := openShelf(t)
+	e := mustCreate(t, s, "x", nil)
+	for _, dir := range []string{".old-1/x", ".new-2"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		k, err := s.Key("x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.WriteFile(filepath.Join(s.dir, dir, secretFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := OpenShelf(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(s.dir, ".[no]*-*"))
+	if got, err := s.Get("x"); err != nil || got.Address != e.Address || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
 // A Rotate that was cut short after the old key was put aside.
 func TestRotateCutShort(t *testing.T) {
 	s := openShelf(t)

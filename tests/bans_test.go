@@ -21,7 +21,7 @@ const module = "xmpp-gw"
 // source is one Go file of the module.
 type source struct {
 	dir     string            // "internal/egress"; "." is the root
-	test    bool              // a _test.go file, or below tests/
+	test    bool              // a _test.go file, below tests/, or of servertest, which tests alone may import
 	imports map[string]string // import path by the name that the file uses for it
 	paths   []string          // all import paths
 	dotted  []string          // those imported with a dot
@@ -130,6 +130,12 @@ var bans = []ban{
 		found: func(s *source) []string { return s.importsOf(module + "/proxy") },
 	},
 	{
+		name:  "test help",
+		why:   "server/servertest dials and trusts as only a test may: no program is built with it",
+		holds: func(s *source) bool { return !s.test },
+		found: func(s *source) []string { return s.importsOf(module + "/server/servertest") },
+	},
+	{
 		name:  "command line",
 		why:   "only cmd knows the command line: everything else is a library that others wire in their own way",
 		holds: func(s *source) bool { return !s.in("cmd") },
@@ -217,7 +223,7 @@ func parse(name string, src any) (*source, error) {
 		return nil, err
 	}
 	s := &source{dir: path.Dir(name), imports: map[string]string{}, fset: fset, file: file}
-	s.test = strings.HasSuffix(name, "_test.go") || s.in("tests")
+	s.test = strings.HasSuffix(name, "_test.go") || s.in("tests", "server/servertest")
 	for _, spec := range file.Imports {
 		p, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
@@ -400,6 +406,9 @@ func TestBansBite(t *testing.T) {
 		{"policy/audit/x.go", `import _ "xmpp-gw/internal/egress"`, ""},
 		{"server/roster/x.go", `import _ "xmpp-gw/proxy"`, "server is its own"},
 		{"server/x.go", `import _ "xmpp-gw/proxy/guard"`, "server is its own"},
+		{"server/x.go", `import _ "xmpp-gw/server/servertest"`, "test help"},
+		{"server/x_test.go", `import _ "xmpp-gw/server/servertest"`, ""},
+		{"server/servertest/x.go", `import "net"; var f = net.Dial`, ""},
 		{"proxy/x.go", `import _ "github.com/urfave/cli/v2"`, "command line"},
 		{"cmd/xmpp-gw/x.go", `import _ "github.com/urfave/cli/v2"`, ""},
 		{"proxy/guard/x.go", `import _ "encoding/xml"`, "no second parser"},
