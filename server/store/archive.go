@@ -20,7 +20,7 @@ func (f failed) Err() error            { return f.err }
 
 // Archive implements [Archive]. Entries that follow each other with the same
 // bytes, as those of a sender and a receiver do, are one message: they have the
-// same ID and are stored once. The bytes are copied. It waits only when more is
+// same ID and are stored once, also if they come one by one. The bytes are copied. It waits only when more is
 // queued than [Options] allow; if ctx ends meanwhile, nothing is archived, the
 // IDs stand for nothing, and the Pending has failed.
 func (d *DB) Archive(ctx context.Context, entries []ArchiveAppend) ([]string, Pending) {
@@ -38,12 +38,15 @@ func (d *DB) Archive(ctx context.Context, entries []ArchiveAppend) ([]string, Pe
 	defer q.unlock()
 	b := q.open()
 	var last *row
+	if n := len(b.rows); n > 0 {
+		last = &b.rows[n-1]
+	}
 	for i, e := range entries {
 		owner := e.Owner.Bare()
-		if last != nil && last.n == 1 && last.copies[0].owner != owner && bytes.Equal(b.raw[last.start:last.end], e.Raw) {
+		if last != nil && last.n == 1 && last.copies[0].owner != owner && together(last.at, micros(e.At)) && bytes.Equal(b.raw[last.start:last.end], e.Raw) {
 			last.copies[1] = copyOf{owner, e.With}
 			last.n = 2
-			ids[i] = ids[i-1]
+			ids[i] = formatID(last.seq)
 			continue
 		}
 		start := len(b.raw)
@@ -55,6 +58,10 @@ func (d *DB) Archive(ctx context.Context, entries []ArchiveAppend) ([]string, Pe
 	}
 	return ids, b
 }
+
+// together reports times of one message, which a sender's archive and a receiver's
+// are given one after the other.
+func together(a, b int64) bool { return a-b < 1_000_000 && b-a < 1_000_000 }
 
 // rowOverhead is what a waiting row takes besides its bytes.
 const rowOverhead = 256

@@ -133,6 +133,9 @@ func queryArchive(s session, owner int64, q ArchiveQuery) (page ArchivePage, err
 	return page, s.get(`SELECT count(*) FROM archive a WHERE `+before.String(), before.args, &page.First)
 }
 
+// errEnough ends the reading of a page that has grown too large.
+var errEnough = errors.New("store: the page is large enough")
+
 // readPage reads one entry more than the page has, to know whether it is the last.
 func readPage(s session, c condition, q ArchiveQuery, page *ArchivePage) (first int64, err error) {
 	if q.Max < 0 {
@@ -143,17 +146,24 @@ func readPage(s session, c condition, q ArchiveQuery, page *ArchivePage) (first 
 		order = " ORDER BY a.seq DESC LIMIT ?"
 	}
 	var seqs []int64
+	size := 0
 	err = s.each(entryColumns+c.String()+order, append(slices.Clip(c.args), atMost(q.Max)+1), func(scan func(...any) error) error {
 		e, seq, err := scanEntry(scan)
+		if err != nil {
+			return err
+		}
+		if size += len(e.Raw); q.MaxBytes > 0 && size > q.MaxBytes && len(seqs) > 0 {
+			return errEnough
+		}
 		page.Entries = append(page.Entries, e)
 		seqs = append(seqs, seq)
-		return err
+		return nil
 	})
-	if err != nil {
+	if err != nil && err != errEnough {
 		return 0, err
 	}
-	page.Complete = q.Max == 0 || len(seqs) <= q.Max
-	if !page.Complete {
+	page.Complete = err == nil && (q.Max == 0 || len(seqs) <= q.Max)
+	if q.Max > 0 && len(seqs) > q.Max {
 		page.Entries, seqs = page.Entries[:q.Max], seqs[:q.Max]
 	}
 	if q.Backwards {

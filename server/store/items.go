@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"xmpp-gw/internal/address"
 )
@@ -138,6 +141,72 @@ func (d *DB) Items(ctx context.Context, owner address.Address, node string, ids 
 		return nil
 	})
 	return list, err
+}
+
+// lastStep is how many owners one statement is for, and lastNodes of what its
+// number of nodes is a multiple: so there are few such statements.
+const (
+	lastStep  = 64
+	lastNodes = 8
+)
+
+// LastItems implements [Items]. It works in several statements.
+func (d *DB) LastItems(ctx context.Context, owners []address.Address, nodes []string) (list []LastItem, err error) {
+	if len(nodes) == 0 {
+		return nil, nil
+	}
+	wanted := make([]any, (len(nodes)+lastNodes-1)/lastNodes*lastNodes)
+	for i := range wanted {
+		wanted[i] = nodes[min(i, len(nodes)-1)]
+	}
+	for part := range slices.Chunk(owners, lastStep) {
+		n := 1
+		if len(part) > 1 {
+			n = lastStep
+		}
+		at := make(map[address.Address]int, len(part))
+		args := make([]any, 0, 2*n+len(wanted))
+		for i := range n {
+			var o address.Address // nobody's, to fill the statement up
+			if i < len(part) {
+				o = part[i].Bare()
+				at[o] = i
+			}
+			args = append(args, o.Domain, o.Local)
+		}
+		query := `WITH w (domain, local) AS (VALUES (?, ?)` + strings.Repeat(", (?, ?)", n-1) + `)
+			SELECT o.domain, o.local, n.name, n.config, i.id, i.publisher, i.at, i.raw FROM w
+			JOIN owner o ON o.domain = w.domain AND o.local = w.local
+			JOIN node n ON n.owner = o.id AND n.name IN (?` + strings.Repeat(", ?", len(wanted)-1) + `)
+			JOIN item i ON i.owner = n.owner AND i.node = n.name
+			AND i.seq = (SELECT max(l.seq) FROM item l WHERE l.owner = n.owner AND l.node = n.name)`
+		args = append(args, wanted...)
+		var found []LastItem
+		err := d.read(ctx, func(s session) error {
+			found = nil
+			return s.each(query, args, func(scan func(...any) error) error {
+				var it LastItem
+				var publisher string
+				var when int64
+				err := scan(&it.Owner.Domain, &it.Owner.Local, &it.Node.Name, &it.Node.Config, &it.Item.ID, &publisher, &when, &it.Item.Raw)
+				if err != nil {
+					return err
+				}
+				it.Item.At = fromMicros(when)
+				it.Item.Publisher, err = parse(publisher)
+				found = append(found, it)
+				return err
+			})
+		})
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(found, func(a, b LastItem) int {
+			return cmp.Or(at[a.Owner]-at[b.Owner], strings.Compare(a.Node.Name, b.Node.Name))
+		})
+		list = append(list, found...)
+	}
+	return list, nil
 }
 
 // DeleteItem implements [Items]; ErrNotFound if there is none.

@@ -191,6 +191,9 @@ type ArchiveQuery struct {
 	// entries are oldest first all the same.
 	Max       int
 	Backwards bool
+	// MaxBytes ends the page before its entries are larger together; one entry it
+	// has in any case.
+	MaxBytes int
 	// Total asks for the number of all that match, which costs.
 	Total bool
 	// Page position, RSM (XEP-0059): entries after or before this ID.
@@ -262,6 +265,13 @@ type Node struct {
 	Config []byte // its form (XEP-0060 §8.2) as XML, nil for the defaults
 }
 
+// LastItem is the newest item of a node.
+type LastItem struct {
+	Owner address.Address
+	Node  Node
+	Item  Item
+}
+
 // Items keeps personal eventing nodes and their items.
 type Items interface {
 	Nodes(ctx context.Context, owner address.Address) ([]Node, error)
@@ -273,6 +283,10 @@ type Items interface {
 	PutItem(ctx context.Context, owner address.Address, node string, it Item, keep int) error
 	// Items gives the newest max items, newest first; or those of the IDs.
 	Items(ctx context.Context, owner address.Address, node string, ids []string, max int) ([]Item, error)
+	// LastItems gives the newest item of each of these nodes of each of these
+	// owners, in the order of the owners, whatever number of them there is. Nodes
+	// that do not exist or have no item are left out.
+	LastItems(ctx context.Context, owners []address.Address, nodes []string) ([]LastItem, error)
 	DeleteItem(ctx context.Context, owner address.Address, node, id string) error
 	PurgeItems(ctx context.Context, owner address.Address, node string) error
 }
