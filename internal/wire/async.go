@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // async is the writing half of a Conn that never waits.
@@ -14,8 +15,8 @@ type async struct {
 	p        []byte // what try is to write
 	n        int    // what it wrote
 	err      error
-	backlog  []byte // not written yet; a goroutine is at it
-	draining bool
+	backlog  []byte        // not written yet; a goroutine is at it
+	draining chan struct{} // closed when the goroutine is through; nil without one
 	drained  func()
 }
 
@@ -45,7 +46,22 @@ func (w *Conn) Blocked() bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.draining
+	return a.draining != nil
+}
+
+// Finish waits until what is kept is written, or has failed, but not beyond d.
+func (w *Conn) Finish(d time.Duration) {
+	_ = w.SetWriteDeadline(time.Now().Add(d))
+	a := w.out
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	through := a.draining
+	a.mu.Unlock()
+	if through != nil {
+		<-through
+	}
 }
 
 // Write writes p; see [Conn.Async].
@@ -60,7 +76,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 		return 0, a.err
 	}
 	rest := p
-	if a.raw != nil && !a.draining {
+	if a.raw != nil && a.draining == nil {
 		a.p, a.n = p, 0
 		if err := a.raw.Write(a.try); err != nil && a.err == nil {
 			a.err = err
@@ -75,8 +91,8 @@ func (w *Conn) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	a.backlog = append(a.backlog, rest...)
-	if !a.draining {
-		a.draining = true
+	if a.draining == nil {
+		a.draining = make(chan struct{})
 		go a.drain(w.Conn)
 	}
 	return len(p), nil
@@ -89,7 +105,8 @@ func (a *async) drain(to net.Conn) {
 		b := a.backlog
 		a.backlog = nil
 		if len(b) == 0 || a.err != nil {
-			a.draining = false
+			close(a.draining)
+			a.draining = nil
 			a.mu.Unlock()
 			a.drained()
 			return
