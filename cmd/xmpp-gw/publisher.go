@@ -20,6 +20,10 @@ const (
 	publishPauseMax = time.Minute
 )
 
+// shelfLook is how often the shelf is looked at unasked: a command that did not
+// find our control socket may have changed it. Tor hears of it only if so.
+const shelfLook = 15 * time.Second
+
 // publisher makes the network agree with the shelf. It goes over the whole of it
 // again whenever anything changes (the shelf, tor, the time), and telling tor
 // what it knows already does nothing; so a tor that was killed and started again
@@ -33,9 +37,10 @@ type publisher struct {
 	pause   time.Duration
 	poke    chan struct{} // something changed
 
-	applying sync.Mutex // held while tor is told
-	told     bool       // this or an earlier tor was told of services
-	authed   bool       // and of keys
+	applying chan struct{} // holds a token while tor is told; what follows is guarded by it
+	told     bool          // this or an earlier tor was told of services
+	authed   bool          // and of keys
+	replaced bool          // the system's tor was given up once for our own
 
 	mu       sync.Mutex
 	failures map[string]error  // by service, or one of the names below
@@ -51,7 +56,7 @@ const (
 func newPublisher(shelf *onionShelf, tor *torKeeper, g *gates, c *console, notify func()) *publisher {
 	return &publisher{
 		onionShelf: shelf, tor: tor, gates: g, console: c, notify: notify, pause: publishPauseMin,
-		poke: make(chan struct{}, 1), announce: make(map[string]string),
+		poke: make(chan struct{}, 1), applying: make(chan struct{}, 1), announce: make(map[string]string),
 	}
 }
 
@@ -93,8 +98,12 @@ func (p *publisher) run(ctx context.Context) {
 // apply tells tor what stands on the shelf. It gives the time at which the shelf
 // changes by itself, as a former address expires.
 func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
-	p.applying.Lock()
-	defer p.applying.Unlock()
+	select {
+	case p.applying <- struct{}{}:
+		defer func() { <-p.applying }()
+	case <-ctx.Done():
+		return time.Now(), ctx.Err()
+	}
 	failures := make(map[string]error)
 	defer func() {
 		failures[allServices] = err
@@ -104,7 +113,7 @@ func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
 		}
 	}()
 	now := time.Now()
-	next = now.Add(time.Hour)
+	next = now.Add(shelfLook)
 	expired, err := p.services.Expire(now)
 	for _, name := range expired {
 		p.console.line("onion", "%s: a former address is given up, its time is over", name)
@@ -176,7 +185,12 @@ func (p *publisher) publications(entries []onion.Entry, failures map[string]erro
 		if e.Disabled {
 			continue
 		}
-		targets, err := p.gates.targets(e.Service)
+		// Again, since the listeners may have changed, and the file.
+		err := p.targetsElsewhere(e.Service)
+		var targets []onion.Port
+		if err == nil {
+			targets, err = p.gates.targets(e.Service)
+		}
 		if err != nil {
 			failures[e.Name] = err
 			continue
@@ -187,12 +201,24 @@ func (p *publisher) publications(entries []onion.Entry, failures map[string]erro
 	return all, services
 }
 
+// targetsElsewhere refuses a service that would lead to this program.
+func (p *publisher) targetsElsewhere(s onion.Service) error {
+	for _, port := range s.Ports {
+		if err := p.notOurselves(port.Target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // hand gives tor the services and keys. A tor that never had any is not asked to
 // have none: a system's tor would need its control port for that. A service that
 // this kind of tor cannot do is left out.
 func (p *publisher) hand(ctx context.Context, tor torDaemon, all []onion.Publication, keys []onion.ClientKey, failures map[string]error) error {
-	if len(all) > 0 && !tor.Managed() && p.settings().Tor.Mode == "auto" {
-		// The system's tor was good enough until now; publishing takes our own.
+	if len(all) > 0 && !tor.Managed() && p.settings().Tor.Mode == "auto" && !p.replaced {
+		// The system's tor was good enough until now; publishing takes our own. Once
+		// alone: the daemon may have been started with another mode than it has now.
+		p.replaced = true
 		p.tor.again(tor)
 		return nil
 	}

@@ -83,11 +83,22 @@ func (p *publisher) Onion(ctx context.Context, name string) (control.Onion, erro
 	return p.live(ctx, o, p.states()), nil
 }
 
+// applyTime is how long an answer may wait for tor, well below what the control
+// socket allows: a tor that is slow to start must not cost anybody the answer.
+const applyTime = 10 * time.Second
+
 // now makes a change of the shelf so in the network. The change stands whatever
-// tor says of it, which is then tried again.
-func (p *publisher) now(ctx context.Context) {
+// tor says of it, which is then tried again. An error says that tor was not told
+// in time.
+func (p *publisher) now(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, applyTime)
+	defer cancel()
 	_, _ = p.apply(ctx)
 	p.changed() // run has to know of the next expiry, and of a failure
+	if ctx.Err() != nil {
+		return errors.New("it is still busy with something else, such as its start")
+	}
+	return nil
 }
 
 // Publish is part of [control.Onions].
@@ -96,16 +107,24 @@ func (p *publisher) Publish(ctx context.Context, q control.Publication) (control
 	if err != nil || q.KeyOnly {
 		return o, err
 	}
-	p.now(ctx) // its error is the state's
+	_ = p.now(ctx) // its error is the state's
 	return p.Onion(ctx, o.Name)
 }
 
-// Unpublish is part of [control.Onions].
+// Unpublish is part of [control.Onions]. A key is forgotten only once tor has given
+// the service up: else the address would live on without anybody able to end it,
+// and a tor that reads its settings in between would make the folder anew.
 func (p *publisher) Unpublish(ctx context.Context, name string, forgetKey bool) error {
-	if err := p.onionShelf.Unpublish(ctx, name, forgetKey); err != nil {
+	err := p.onionShelf.Unpublish(ctx, name, false)
+	if err == nil {
+		err = p.late(ctx, allServices)
+	} else if _, broken := p.services.Get(name); forgetKey && broken != nil && !errors.Is(broken, onion.ErrNoService) {
+		err = p.late(ctx, allServices) // it cannot be used, so it is not published
+	}
+	if err != nil || !forgetKey {
 		return err
 	}
-	return p.late(ctx, allServices)
+	return p.onionShelf.Unpublish(ctx, name, true)
 }
 
 // Rotate is part of [control.Onions].
@@ -113,7 +132,7 @@ func (p *publisher) Rotate(ctx context.Context, name string, overlap time.Durati
 	if _, err := p.onionShelf.Rotate(ctx, name, overlap); err != nil {
 		return control.Onion{}, err
 	}
-	p.now(ctx)
+	_ = p.now(ctx)
 	return p.Onion(ctx, name)
 }
 
@@ -121,7 +140,7 @@ func (p *publisher) Rotate(ctx context.Context, name string, overlap time.Durati
 func (p *publisher) AddClient(ctx context.Context, name, client string) (control.OnionClient, error) {
 	c, err := p.onionShelf.AddClient(ctx, name, client)
 	if err == nil {
-		p.now(ctx) // the string is given once, and must not be lost
+		_ = p.now(ctx) // the string is given once, and must not be lost
 	}
 	return c, err
 }
@@ -162,10 +181,12 @@ func (p *publisher) RemoveAuth(ctx context.Context, address string) error {
 // late is now, for a change that must not be believed in before tor has it: about
 // whom it is, is one of the names of failures.
 func (p *publisher) late(ctx context.Context, whom string) error {
-	p.now(ctx)
-	p.mu.Lock()
-	err := p.failures[whom]
-	p.mu.Unlock()
+	err := p.now(ctx)
+	if err == nil {
+		p.mu.Lock()
+		err = p.failures[whom]
+		p.mu.Unlock()
+	}
 	if err != nil {
 		return &control.Error{
 			What: "it is noted, but tor does not do it yet", Why: err.Error(),

@@ -440,3 +440,122 @@ func TestNothingToPublish(t *testing.T) {
 		t.Errorf("it says %s", s.out)
 	}
 }
+
+// A key is kept as long as tor still publishes its service.
+func TestForgetKey(t *testing.T) {
+	tor := newFakeTor("")
+	s := publish(t, "managed", nil)
+	s.tors <- tor
+	o := s.add("node", "127.0.0.1:1")
+	s.has(tor, o.Address)
+	refuse := func(err error) {
+		tor.mu.Lock()
+		defer tor.mu.Unlock()
+		tor.refuses = err
+	}
+	refuse(errors.New("not now"))
+	if err := s.p.Unpublish(context.Background(), "node", true); err == nil || !strings.Contains(err.Error(), "not now") {
+		t.Errorf("forgotten: %v", err)
+	}
+	if o := s.get("node"); o.State != control.OnionUnpublished {
+		t.Errorf("%+v", o)
+	}
+	refuse(nil)
+	if err := s.p.Unpublish(context.Background(), "node", true); err != nil {
+		t.Error(err)
+	}
+	s.has(tor)
+	if _, err := s.p.Onion(context.Background(), "node"); err == nil {
+		t.Error("it is still there")
+	}
+	s.add("bad", "127.0.0.1:1")
+	if err := os.Chmod(filepath.Join(s.dir, "onions", "bad", "hs_ed25519_secret_key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.p.Unpublish(context.Background(), "bad", true); err != nil {
+		t.Errorf("a broken one cannot be removed: %v", err)
+	}
+	if err := s.p.Unpublish(context.Background(), "none", true); err == nil || !strings.Contains(err.Error(), "no onion service of that name") {
+		t.Errorf("one that is not there: %v", err)
+	}
+}
+
+// Tor may take minutes to start a second one; answers do not wait for that, and
+// the string of a client is not lost.
+func TestBusyTor(t *testing.T) {
+	s := publish(t, "managed", nil)
+	s.add("node", "127.0.0.1:1")
+	s.p.applying <- struct{}{}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if c, err := s.p.AddClient(ctx, "node", "juliet"); err != nil || c.Private == "" {
+		t.Errorf("AddClient = %+v, %v", c, err)
+	}
+	if err := s.p.RemoveClient(ctx, "node", "juliet"); err == nil || !strings.Contains(err.Error(), "not do it yet") {
+		t.Errorf("RemoveClient = %v", err)
+	}
+	<-s.p.applying
+}
+
+// Strangers must not go out by the gateway, however the target is spelled, and
+// whenever it began to listen there.
+func TestTargetIsOurselves(t *testing.T) {
+	for _, tt := range []struct {
+		target, place string
+		same          bool
+	}{
+		{"127.0.0.1:5222", "127.0.0.1:5222", true},
+		{"127.0.0.1:5223", "127.0.0.1:5222", false},
+		{"127.0.0.2:5222", "127.0.0.1:5222", false},
+		{"127.0.0.1:5222", "0.0.0.0:5222", true},
+		{"127.0.0.2:5222", "[::]:5222", true},
+		{"[::ffff:127.0.0.1]:5222", "127.0.0.1:5222", true},
+		{"[0:0:0:0:0:0:0:1]:5222", "[::1]:5222", true},
+		{"0.0.0.0:5222", "127.0.0.1:5222", true},
+		{"[::]:5222", "[::1]:5222", true},
+		{"192.0.2.1:5222", "0.0.0.0:5222", false},
+		{"192.0.2.1:5222", "127.0.0.1:5222", false},
+		{"unix:/run/x", "127.0.0.1:5222", false},
+		{"unix:/run/./x", "unix:/run/x", true},
+		{"unix:/run/y", "unix:/run/x", false},
+	} {
+		if got := leadsTo(tt.target, tt.place); got != tt.same {
+			t.Errorf("%s leads to %s: %v", tt.target, tt.place, got)
+		}
+	}
+
+	tor := newFakeTor("")
+	s := publish(t, "managed", nil)
+	s.tors <- tor
+	for _, target := range []string{"127.0.0.1:5222", "[::ffff:127.0.0.1]:5222", "unix:" + filepath.Join(s.dir, "control.sock")} {
+		if _, err := s.p.Publish(context.Background(), control.Publication{Name: "node", Ports: []control.OnionPort{{Port: 1, Target: target}}}); err == nil || !strings.Contains(err.Error(), "gateway itself") {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+	o, other := s.add("node", "127.0.0.1:15222"), s.add("other", "127.0.0.1:1")
+	s.has(tor, o.Address, other.Address)
+	s.p.applying <- struct{}{}
+	s.p.listening = func() []control.Listener { return []control.Listener{{Address: "127.0.0.1:15222"}} } // a reload
+	<-s.p.applying
+	s.p.changed()
+	s.has(tor, other.Address)
+	if o := s.get("node"); o.State != control.OnionFailed || !strings.Contains(o.Error, "gateway itself") {
+		t.Errorf("%+v", o)
+	}
+}
+
+// A daemon that was started with mode = "system" stays at that, whatever a reload
+// says: it is not started again and again.
+func TestReplacedOnce(t *testing.T) {
+	first, second := newFakeTor("unix:/1"), newFakeTor("unix:/2")
+	first.system, second.system = true, true
+	s := publish(t, "auto", nil)
+	s.tors <- first
+	s.tors <- second
+	no := false
+	o, err := s.p.Publish(context.Background(), control.Publication{Name: "node", CircuitID: &no, Ports: []control.OnionPort{{Port: 1, Target: "127.0.0.1:1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.has(second, o.Address)
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +19,9 @@ type onionShelf struct {
 	services *onion.Shelf
 	auths    *onion.ClientKeys
 	settings func() *settings
+
+	sockets   []string                  // of ours that are in no configuration, "unix:PATH"
+	listening func() []control.Listener // where the daemon listens; nil: none runs
 }
 
 // openShelf opens the folders in the state directory.
@@ -32,7 +34,8 @@ func openShelf(p paths, settings func() *settings) (*onionShelf, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of keys for other people's onion services: %w", err)
 	}
-	return &onionShelf{services, auths, settings}, nil
+	sockets := []string{"unix:" + p.control(), "unix:" + systemControl}
+	return &onionShelf{services: services, auths: auths, settings: settings, sockets: sockets}, nil
 }
 
 var _ control.Onions = (*onionShelf)(nil)
@@ -103,7 +106,7 @@ func (s *onionShelf) Publish(_ context.Context, p control.Publication) (control.
 	default:
 		e, err = s.services.Update(p.Name, func(service *onion.Service) error {
 			service.Disabled = false
-			return lay(service, p, now)
+			return s.lay(service, p)
 		})
 	}
 	if err != nil {
@@ -125,7 +128,7 @@ func (s *onionShelf) create(p control.Publication, now *settings) (onion.Entry, 
 			Hint: "name the server with --target, such as --target 127.0.0.1:15222, or ports one by one with --port 5269=127.0.0.1:5269",
 		}
 	}
-	if err := lay(&service, p, now); err != nil {
+	if err := s.lay(&service, p); err != nil {
 		return onion.Entry{}, err
 	}
 	var key *onion.Key
@@ -139,7 +142,7 @@ func (s *onionShelf) create(p control.Publication, now *settings) (onion.Entry, 
 }
 
 // lay lays what p says over the settings of a service.
-func lay(service *onion.Service, p control.Publication, now *settings) error {
+func (s *onionShelf) lay(service *onion.Service, p control.Publication) error {
 	if len(p.Ports) > 0 {
 		service.Ports = nil
 		for _, port := range p.Ports {
@@ -147,7 +150,7 @@ func lay(service *onion.Service, p control.Publication, now *settings) error {
 		}
 	}
 	for _, port := range service.Ports {
-		if err := now.notOurselves(port.Target); err != nil && !service.Disabled {
+		if err := s.notOurselves(port.Target); err != nil && !service.Disabled {
 			return err
 		}
 	}
@@ -172,20 +175,6 @@ func lay(service *onion.Service, p control.Publication, now *settings) error {
 func over[T any](to *T, with *T) {
 	if with != nil {
 		*to = *with
-	}
-}
-
-// notOurselves refuses a target where this gateway listens for its owner: whoever
-// knew the onion address could go out by the owner's routes.
-func (s *settings) notOurselves(target string) error {
-	ours := slices.ContainsFunc(s.places(), func(p place) bool { return p.address == target })
-	if !ours {
-		return nil
-	}
-	return &control.Error{
-		What: "the target " + target + " is this gateway itself",
-		Why:  "strangers would go out by your routes",
-		Hint: "name the server that is to be published; give it, or listen.c2s, another port if both want this one",
 	}
 }
 

@@ -98,6 +98,7 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 	g := newGates(filepath.Join(p.runtime, "gates"), func() forward.Limits { return d.current().onionLimits() }, log.With("part", "onion"))
 	d.publisher = newPublisher(shelf, d.tor, g, c, func() { service.Status(d.summary()) })
 	d.listeners = newListenerSet(d.serve)
+	shelf.listening = d.listeners.list
 	return d, nil
 }
 

@@ -118,6 +118,20 @@ type Onions interface {
 	RemoveAuth(ctx context.Context, address string) error
 }
 
+// maxOverlap bounds a rotation's overlap, far below where a time.Duration ends.
+const maxOverlap = 10 * 365 * 24 * time.Hour
+
+// overlap is how long the old address goes on.
+func (q rotateRequest) overlap() (time.Duration, error) {
+	if q.Overlap == nil || *q.Overlap < 0 || *q.Overlap > int64(maxOverlap/time.Second) {
+		return 0, &Error{
+			What: "the onion service keeps its address", Why: "overlap_seconds is missing, negative or more than ten years",
+			Hint: "give the seconds for which the old address goes on; 0 ends it at once and for ever",
+		}
+	}
+	return time.Duration(*q.Overlap) * time.Second, nil
+}
+
 // maxQuestion bounds the body of a request.
 const maxQuestion = 64 << 10
 
@@ -129,7 +143,9 @@ type (
 		Name string `json:"name"`
 	}
 	rotateRequest struct {
-		Overlap int64 `json:"overlap_seconds"`
+		// A pointer, since a request without it must not be one that ends the old
+		// address at once.
+		Overlap *int64 `json:"overlap_seconds"`
 	}
 	keyAnswer struct {
 		Key []byte `json:"key"`
@@ -161,7 +177,11 @@ func (s *Server) onionRoutes(mux *http.ServeMux) {
 		return nothing{}, d.Unpublish(r.Context(), r.PathValue("name"), r.URL.Query().Get("forget_key") == "true")
 	}))
 	mux.HandleFunc("POST /v1/onions/{name}/rotate", handle(func(r *http.Request, q rotateRequest) (any, error) {
-		return d.Rotate(r.Context(), r.PathValue("name"), time.Duration(q.Overlap)*time.Second)
+		overlap, err := q.overlap()
+		if err != nil {
+			return nil, err
+		}
+		return d.Rotate(r.Context(), r.PathValue("name"), overlap)
 	}))
 	mux.HandleFunc("GET /v1/onions/{name}/key", handle(func(r *http.Request, _ nothing) (any, error) {
 		key, err := d.Key(r.Context(), r.PathValue("name"))
@@ -252,7 +272,8 @@ func (c *Client) Unpublish(ctx context.Context, name string, forgetKey bool) err
 
 // Rotate asks for a new address for a service; see [Onions].
 func (c *Client) Rotate(ctx context.Context, name string, overlap time.Duration) (o Onion, err error) {
-	err = c.ask(ctx, http.MethodPost, onionPath(name, "rotate"), rotateRequest{int64(overlap.Seconds())}, &o)
+	seconds := int64(overlap / time.Second)
+	err = c.ask(ctx, http.MethodPost, onionPath(name, "rotate"), rotateRequest{&seconds}, &o)
 	return o, err
 }
 

@@ -158,6 +158,18 @@ func TestBadQuestions(t *testing.T) {
 			t.Errorf("%.40q: %s %s", body, resp.Status, b)
 		}
 	}
+	// Without a number the old key would be gone.
+	for _, body := range []string{`{}`, `{"overlap_seconds":null}`, `{"overlap_seconds":-1}`, `{"overlap_seconds":9223372036854775807}`, `{"overlap_seconds":10000000000}`} {
+		resp, err := client.Post("http://xmpp-gw/v1/onions/node/rotate", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(string(b), "overlap_seconds") {
+			t.Errorf("%q: %s %s", body, resp.Status, b)
+		}
+	}
 	if len(asked) > 0 {
 		t.Errorf("done: %q", asked)
 	}
