@@ -35,10 +35,14 @@ func (s *session) negotiate() error {
 	case kind == wire.OpeningTLS:
 		return s.refuseTLS()
 	}
-	s.setClient(s.client.wire)
+	first := s.openClient()
 	if err := s.clientHeader(); err != nil {
 		return err
 	}
+	if s.hosted() {
+		return s.handOver(first.seen)
+	}
+	first.forget()
 	if s.decision.SASL == policy.Passthrough {
 		return s.passSTARTTLS()
 	}
@@ -110,6 +114,9 @@ func (s *session) clientHeader() error {
 		return nil
 	}
 	s.domain = domain
+	if s.hosted() {
+		return nil // no rule is for it
+	}
 	return s.decide()
 }
 
@@ -247,6 +254,9 @@ func (s *session) directTLS() error {
 		return errNoServerName
 	}
 	s.domain = domain
+	if s.hosted() {
+		return s.handOver(nil)
+	}
 	refusal := s.decide()
 	if refusal == nil && s.decision.SASL == policy.Passthrough {
 		return s.passDirectTLS()

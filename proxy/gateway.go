@@ -10,6 +10,7 @@
 //	login.go        originate: the client's PLAIN in, the strongest SASL out
 //	relaymode.go    relay: the client's own SASL handed through
 //	passthrough.go  passthrough: the client's own TLS handed through
+//	local.go        the clients of a server in this process, handed over
 //	register.go     an account made from within the client (XEP-0077)
 //	places.go       where to go: rules, address book, discovery
 //	connect.go      the upstream leg up to verified TLS and its features
@@ -109,6 +110,7 @@ type Config struct {
 	Pins   *tlsauth.PinStore // nil: keys are not remembered
 	Roots  *x509.CertPool    // nil: the system's
 	Onions OnionMemory       // nil: logins at onion addresses are not remembered
+	Local  Local             // nil: no domain is served in this process
 
 	// PlaintextLoopback lets clients on loopback and unix listeners stay without
 	// TLS ("client_tls = optional").

@@ -161,7 +161,10 @@ func (s *session) refuseLogin(proto saslauth.Protocol, f saslauth.Failure) error
 
 // loginUpstream opens the upstream leg for account and logs in there.
 func (s *session) loginUpstream(ctx context.Context, account jid.JID, cred *saslauth.Credentials) error {
-	isolation := s.gw.cfg.Isolate("account", s.domain, account.Localpart())
+	// A circuit for the session, not just for the account: one whose far end died
+	// without a word would get the account's next session too, for the two
+	// minutes that Tor waits.
+	isolation := s.gw.cfg.Isolate("account", s.domain, account.Localpart(), s.id)
 	s.info.set(func(n *SessionInfo) { n.isolation = isolation.User })
 	up, err := s.connect(ctx, s.decision, isolation)
 	if err != nil {

@@ -200,7 +200,7 @@ func TestHostMetaOnion(t *testing.T) {
 	for _, r := range h.socks.Requests() {
 		users[r.User] = true
 	}
-	if len(users) != 1 { // one account, one circuit; the web server no other
+	if len(users) != 2 { // one session, one circuit; the web server no other
 		t.Errorf("SOCKS users %v", users)
 	}
 }

@@ -48,6 +48,7 @@ type session struct {
 	opened   bool // our stream header went to the client
 
 	relay  relay
+	local  atomic.Bool // a server in this process has the connection
 	ending sync.Once
 }
 
@@ -118,8 +119,8 @@ func (s *session) run() {
 		s.end(err)
 		return
 	}
-	if s.relay.raw.Load() {
-		return // passthrough has its own two goroutines
+	if s.relay.raw.Load() || s.local.Load() {
+		return // passthrough has its own two goroutines, the server in this process its own
 	}
 	s.splice()
 }
@@ -225,6 +226,9 @@ func (s *session) end(cause error) {
 		s.mu.Lock()
 		client, up, opened, name, route := s.client, s.up, s.opened, s.name, s.decision.Route
 		s.mu.Unlock()
+		if s.local.Load() {
+			return // the server heard it from the context
+		}
 		s.note(e, route, cause)
 
 		if s.relay.raw.Load() {

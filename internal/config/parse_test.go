@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 			Contacts: map[string][]string{}, Software: "XMPP server", Archive: "always",
 			OfflineMessages: 1000, RosterItems: 10000, Sessions: 25,
 		},
-		lines:  c.lines,
+		lines: c.lines,
 	}
 	if !reflect.DeepEqual(c, want) || len(c.SOCKS)+len(c.Rules.Domains) != 0 {
 		t.Errorf("got  %+v\nwant %+v", c, want)
