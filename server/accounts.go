@@ -83,7 +83,8 @@ func (s *Server) Disable(ctx context.Context, owner address.Address, disabled bo
 }
 
 // DeleteAccount removes an account with all that it owns and ends its sessions.
-func (s *Server) DeleteAccount(ctx context.Context, owner address.Address) error {
+// Before they end, gone is called, so that one of them can be told that it is done.
+func (s *Server) DeleteAccount(ctx context.Context, owner address.Address, gone ...func()) error {
 	owner = owner.Bare()
 	if _, err := s.cfg.Store.Account(ctx, owner); err != nil {
 		return err
@@ -95,6 +96,9 @@ func (s *Server) DeleteAccount(ctx context.Context, owner address.Address) error
 	}
 	if err := s.cfg.Store.DeleteAccount(ctx, owner); err != nil {
 		return err
+	}
+	for _, f := range gone {
+		f()
 	}
 	s.endAll(owner, streamError("not-authorized", "This account was removed.")) // XEP-0077 §3.2
 	return nil

@@ -259,6 +259,7 @@ func (s *Session) resume(ctx context.Context, l *link, first []byte) error {
 		s.timer = nil
 	}
 	s.link, s.taken, s.lang = l, false, l.lang
+	s.loggedIn(l.n.login)
 	l.mu.Lock()
 	s.out.attach(l.conn, l.wire, append(l.out.take(), first...))
 	l.out, l.session = s.out, s

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"strconv"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"xmpp-gw/internal/address"
+	"xmpp-gw/internal/saslauth/saslserver"
 	"xmpp-gw/internal/xmppstream"
 )
 
@@ -23,6 +25,9 @@ type Session struct {
 	out        *outbox
 	batch      batch
 	ctx        context.Context
+
+	// certificate is the fingerprint of the one that the client logged in with.
+	certificate atomic.Pointer[[sha256.Size]byte]
 
 	presence atomic.Pointer[Stanza]
 	priority atomic.Int32
@@ -59,6 +64,7 @@ func newSession(srv *Server, l *link, jid address.Address) *Session {
 	}
 	s.ctx = &batchContext{srv.ctx, &s.batch}
 	s.heard.Store(time.Now().Unix())
+	s.loggedIn(l.n.login)
 	l.out.prepare()
 	return s
 }
@@ -81,6 +87,26 @@ func (s *Session) Priority() int8 { return int8(s.priority.Load()) }
 // Presence is the last presence that was broadcast, nil while the session is
 // unavailable.
 func (s *Session) Presence() *Stanza { return s.presence.Load() }
+
+// Certificate is the SHA-256 fingerprint of the client certificate with which the
+// client logged in (XEP-0178), at the last resumption if there was one; false if it
+// logged in otherwise.
+func (s *Session) Certificate() (fingerprint [sha256.Size]byte, ok bool) {
+	if f := s.certificate.Load(); f != nil {
+		return *f, true
+	}
+	return fingerprint, false
+}
+
+// loggedIn notes how the client of a connection logged in.
+func (s *Session) loggedIn(login *saslserver.Login) {
+	if login.Certificate == nil {
+		s.certificate.Store(nil)
+		return
+	}
+	f := sha256.Sum256(login.Certificate.Raw)
+	s.certificate.Store(&f)
+}
 
 // Since is when the session was bound.
 func (s *Session) Since() time.Time { return s.since }
