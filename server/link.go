@@ -127,21 +127,25 @@ func streamError(condition, text string) *xmppstream.Error {
 	return &xmppstream.Error{Condition: condition, Text: text}
 }
 
-// run negotiates, and then hands over to a goroutine of its own, because this
-// one's stack has grown with TLS and an idle session should not keep it.
+// run serves the client until its connection has ended. It negotiates on a
+// goroutine of its own, whose stack grows with TLS and the login: an idle session
+// should not keep that.
 func (l *link) run() {
-	ctx, stop := context.WithCancel(l.srv.ctx)
-	defer stop()
-	l.n = &negotiation{}
-	err := guard(l.srv.log, func() error { return l.negotiate(ctx) })
-	if err == nil {
-		l.n = nil
-		_ = l.socket.SetDeadline(time.Time{})
-		go l.session.serve(l)
+	through := make(chan error)
+	go func() {
+		ctx, stop := context.WithCancel(l.srv.ctx)
+		defer stop()
+		l.n = &negotiation{}
+		through <- guard(l.srv.log, func() error { return l.negotiate(ctx) })
+	}()
+	if err := <-through; err != nil {
+		l.end(err)
+		l.finish()
 		return
 	}
-	l.end(err)
-	l.finish()
+	l.n = nil
+	_ = l.socket.SetDeadline(time.Time{})
+	l.session.serve(l)
 }
 
 // guard makes of a panic, which is a bug, an error that ends one connection.

@@ -245,7 +245,11 @@ func (l *link) secure(ctx context.Context, name string) error {
 			l.n.domain = srv.domains[name]
 		}
 	}
-	conf, leaf, err := srv.domains[name].tls(srv.cfg.TLS)
+	get := srv.cfg.TLS
+	if l.opts.TLS != nil {
+		get = l.opts.TLS
+	}
+	conf, leaf, err := srv.domains[name].tls(get)
 	if err != nil {
 		l.quiet(false)
 		srv.log.Error("no certificate for a domain", "error", err)
@@ -287,8 +291,8 @@ func (d *domain) tls(get func(string) (*tls.Config, error)) (*tls.Config, *x509.
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.from == from {
-		return d.conf, d.leaf, nil
+	if i := slices.IndexFunc(d.made, func(c credential) bool { return c.from == from }); i >= 0 {
+		return d.made[i].conf, d.made[i].leaf, nil
 	}
 	conf := from.Clone()
 	conf.DynamicRecordSizingDisabled = true
@@ -299,13 +303,16 @@ func (d *domain) tls(get func(string) (*tls.Config, error)) (*tls.Config, *x509.
 	if !slices.Contains(conf.NextProtos, "xmpp-client") {
 		conf.NextProtos = append(slices.Clone(conf.NextProtos), "xmpp-client")
 	}
-	d.from, d.conf, d.leaf = from, conf, nil
+	c := credential{from: from, conf: conf}
 	if len(conf.Certificates) == 1 && conf.GetCertificate == nil && conf.GetConfigForClient == nil {
-		if d.leaf = conf.Certificates[0].Leaf; d.leaf == nil && len(conf.Certificates[0].Certificate) > 0 {
-			d.leaf, _ = x509.ParseCertificate(conf.Certificates[0].Certificate[0])
+		if c.leaf = conf.Certificates[0].Leaf; c.leaf == nil && len(conf.Certificates[0].Certificate) > 0 {
+			c.leaf, _ = x509.ParseCertificate(conf.Certificates[0].Certificate[0])
 		}
 	}
-	return d.conf, d.leaf, nil
+	// One for each way in, and the ones before them while these are replaced.
+	const kept = 4
+	d.made = append([]credential{c}, d.made[:min(len(d.made), kept-1)]...)
+	return c.conf, c.leaf, nil
 }
 
 // login logs a client in (RFC 6120 §6, XEP-0388).

@@ -102,8 +102,13 @@ type domain struct {
 	sasl *saslserver.Server
 
 	mu   sync.Mutex
-	from *tls.Config // what Config.TLS gave last
-	conf *tls.Config // what was made of it
+	made []credential // the last few, newest first
+}
+
+// credential is what was made of a configuration for TLS.
+type credential struct {
+	from *tls.Config // what Config.TLS or ConnOptions.TLS gave
+	conf *tls.Config
 	leaf *x509.Certificate
 }
 
@@ -311,6 +316,9 @@ type ConnOptions struct {
 	Peer string
 	// Greeting is what was read of the connection already.
 	Greeting []byte
+	// TLS stands in the place of [Config.TLS] for this connection, as where its
+	// clients trust other authorities than those of other ways in; nil: Config.TLS.
+	TLS func(domain string) (*tls.Config, error)
 	// Private says that nobody can listen although there is no TLS, as on an onion
 	// service or inside this process: a login without TLS is allowed then.
 	Private bool
@@ -329,8 +337,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn, o ConnOptions) er
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { l.end(errShutdown) })()
-	go l.run()
-	<-l.done
+	l.run()
 	return l.result()
 }
 
