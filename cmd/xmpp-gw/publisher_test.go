@@ -539,9 +539,10 @@ func TestTargetIsOurselves(t *testing.T) {
 	<-s.p.applying
 	s.p.changed()
 	s.has(tor, other.Address)
-	if o := s.get("node"); o.State != control.OnionFailed || !strings.Contains(o.Error, "gateway itself") {
-		t.Errorf("%+v", o)
-	}
+	s.eventually("the reason", func() bool {
+		o := s.get("node")
+		return o.State == control.OnionFailed && strings.Contains(o.Error, "gateway itself")
+	})
 }
 
 // A daemon that was started with mode = "system" stays at that, whatever a reload

@@ -31,6 +31,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"aead.dev/minisign"
@@ -91,6 +92,8 @@ type Imported struct {
 	Key  minisign.PublicKey
 	ID   string // of the key, 16 hexadecimal digits
 	File string // where it is kept
+
+	signed int64 // when, in Unix time, by the signature's trusted comment; 0: it does not tell
 }
 
 // Expired reports whether the whole list has ended.
@@ -228,3 +231,28 @@ func readList(path string, at stamp) *kept {
 
 // make sees to it that the folder is there.
 func (s *Store) make() error { return ownfile.Dir(s.dir, ownfile.NoWriters) }
+
+// lockFile is locked while the folder is changed, so that what a daemon writes and
+// what a command writes do not undo each other.
+const lockFile = ".lock"
+
+// lock takes the lock for a change; the kernel gives it back however we end.
+func (s *Store) lock() (unlock func(), err error) {
+	if err := s.make(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("%s cannot be locked: %w", f.Name(), err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -284,6 +285,65 @@ func TestMemory(t *testing.T) {
 	_, err = s.Import(l, c.sign(t, l), &c.public)
 	check(t, err)
 	if k := s.Known("other.example"); k.Endpoints[0] != endpoint(9) || len(k.Endpoints) != 1 || k.Since == "" || !k.Listed {
+		t.Errorf("known: %+v", k)
+	}
+}
+
+// A daemon's and a command's stores do not undo each other's changes.
+func TestTwoStores(t *testing.T) {
+	s := newStore(t)
+	check(t, s.Reached("forgotten.example", endpoint(1)))
+	other := Open(s.dir)
+	other.now = s.now
+	const n = 40
+	done := make(chan error, 2)
+	for i, store := range []*Store{s, other} {
+		go func() {
+			for j := range n {
+				if err := store.Reached(fmt.Sprintf("d%d-%d.example", i, j), endpoint(2)); err != nil {
+					done <- err
+					return
+				}
+				if i == 1 && j == n/2 {
+					if _, err := store.Forget("forgotten.example"); err != nil {
+						done <- err
+						return
+					}
+				}
+			}
+			done <- nil
+		}()
+	}
+	check(t, errors.Join(<-done, <-done))
+	list, err := s.Remembered()
+	check(t, err)
+	if len(list) != 2*n || s.Known("forgotten.example").Since != "" {
+		t.Errorf("%d domains are remembered, want %d; forgotten: %+v", len(list), 2*n, s.Known("forgotten.example"))
+	}
+}
+
+// Two lists of one day: the signature's time tells which is the newer.
+func TestSameDay(t *testing.T) {
+	s, c := newStore(t), newCurator(t)
+	sign := func(text []byte, at int64) []byte {
+		r := minisign.NewReader(bytes.NewReader(text))
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			t.Fatal(err)
+		}
+		return r.SignWithComments(c.secret, fmt.Sprintf("timestamp:%d\tfile:map", at), "")
+	}
+	wrong := listText("2026-11-20", "2026-12-31", "example.org "+endpoint(1).String())
+	right := listText("2026-11-20", "2026-12-31", "example.org "+endpoint(2).String())
+	for _, x := range []struct {
+		text []byte
+		at   int64
+	}{{wrong, 1000}, {right, 2000}, {right, 2000}} {
+		_, err := s.Import(x.text, sign(x.text, x.at), &c.public)
+		check(t, err)
+	}
+	_, err := s.Import(wrong, sign(wrong, 1000), nil)
+	wantError(t, "the withdrawn list of the same day", err, "older than the one")
+	if k := s.Known("example.org"); k.Endpoints[0] != endpoint(2) {
 		t.Errorf("known: %+v", k)
 	}
 }

@@ -27,9 +27,11 @@ func (s *Store) Import(text, signature []byte, key *minisign.PublicKey) (Importe
 	no := func(why, hint string) (Imported, error) {
 		return Imported{}, &Error{What: "the list was not imported", Why: why, Hint: hint}
 	}
-	if err := s.make(); err != nil {
+	unlock, err := s.lock()
+	if err != nil {
 		return no(err.Error(), "")
 	}
+	defer unlock()
 	if err := s.refresh(); err != nil {
 		return no(err.Error(), "")
 	}
@@ -63,7 +65,7 @@ func (s *Store) Import(text, signature []byte, key *minisign.PublicKey) (Importe
 		return no("it was issued on "+next.Issued.Format(time.DateOnly)+", which is in the future", "check the clock of this machine")
 	case before != nil && before.err == nil && !before.list.Key.Equal(*key):
 		return no("another key with the same number has a list here", "remove that one first, if you trust the new key: xmpp-gw onion map remove "+next.ID)
-	case before != nil && before.err == nil && next.Issued.Before(before.list.Issued):
+	case before != nil && before.err == nil && next.older(before.list):
 		return no("it is older than the one that is here, of "+before.list.Issued.Format(time.DateOnly), "get the current one from the curator")
 	}
 	next.File = filepath.Join(s.dir, name)
@@ -73,13 +75,27 @@ func (s *Store) Import(text, signature []byte, key *minisign.PublicKey) (Importe
 	return next, nil
 }
 
+// older reports whether i was issued before the other list, or at the same time
+// (which may be a day) and signed before it.
+func (i Imported) older(other Imported) bool {
+	if !i.Issued.Equal(other.Issued) {
+		return i.Issued.Before(other.Issued)
+	}
+	return i.signed < other.signed
+}
+
 // Remove deletes the list of the key with this number. What was remembered of
 // logins stays.
 func (s *Store) Remove(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id = strings.ToUpper(id)
-	err := fs.ErrNotExist
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = fs.ErrNotExist
 	if len(id) == 16 && strings.Trim(id, "0123456789ABCDEF") == "" { // never a path
 		err = os.Remove(filepath.Join(s.dir, id+suffix))
 	}

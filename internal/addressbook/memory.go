@@ -179,11 +179,23 @@ func (s *Store) Reached(domain string, e policy.Endpoint) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Read again first, so that an edit of the meantime is not undone.
+	// Most logins have nothing new to say, and need no lock for that.
 	if err := s.refresh(); err != nil {
 		return err
 	}
 	today := s.now().UTC().Format(time.DateOnly)
+	if l := s.seen.byDomain[domain]; l != nil && l.says(today, e) {
+		return nil
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Read again, so that a change of the meantime is not undone.
+	if err := s.refresh(); err != nil {
+		return err
+	}
 	l := s.seen.byDomain[domain]
 	if l == nil {
 		l = &memoryLine{domain: domain, since: today}
@@ -196,7 +208,7 @@ func (s *Store) Reached(domain string, e policy.Endpoint) error {
 	if l.err != nil {
 		return fmt.Errorf("%s: %w", s.memoryFile(), l.err)
 	}
-	if l.last == today && len(l.endpoints) > 0 && l.endpoints[0] == e {
+	if l.says(today, e) {
 		return nil
 	}
 	l.last = today
@@ -207,11 +219,21 @@ func (s *Store) Reached(domain string, e policy.Endpoint) error {
 	return s.write()
 }
 
+// says reports whether the line has this login already.
+func (l *memoryLine) says(today string, e policy.Endpoint) bool {
+	return l.err == nil && l.last == today && len(l.endpoints) > 0 && l.endpoints[0] == e
+}
+
 // Forget lets domain be reached in other ways than at onion addresses again. It
 // reports whether it was remembered, also where its line makes no sense.
 func (s *Store) Forget(domain string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	unlock, err := s.lock()
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	if err := s.refresh(); err != nil {
 		return false, err
 	}

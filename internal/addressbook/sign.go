@@ -3,6 +3,7 @@ package addressbook
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,5 +131,21 @@ func open(sealed []byte) (Imported, error) {
 		return Imported{}, err
 	}
 	l, err := ParseList(parts[5])
-	return Imported{List: l, Key: key, ID: KeyID(key)}, err
+	return Imported{List: l, Key: key, ID: KeyID(key), signed: signedAt(signature)}, err
+}
+
+// signedAt is the time in a signature's trusted comment, which is signed too, as
+// minisign writes it ("timestamp:1763700000\tfile:…"); 0 where there is none.
+func signedAt(signature []byte) int64 {
+	var sig minisign.Signature
+	if sig.UnmarshalText(signature) != nil {
+		return 0
+	}
+	for _, word := range strings.Fields(sig.TrustedComment) {
+		if digits, ok := strings.CutPrefix(word, "timestamp:"); ok {
+			at, _ := strconv.ParseInt(digits, 10, 64)
+			return at
+		}
+	}
+	return 0
 }
