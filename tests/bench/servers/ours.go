@@ -75,6 +75,7 @@ func (c *child) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	conf := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
 	choice := archive.Never
 	if c.mam {
 		choice = archive.Always
@@ -83,9 +84,7 @@ func (c *child) run(ctx context.Context) (err error) {
 	unlimited := server.Limits{Bytes: -1, Stanzas: -1, Unauthenticated: -1}
 	srv, err := server.New(ctx, server.Config{
 		Domains: []string{domain},
-		TLS: func(string) (*tls.Config, error) {
-			return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}, nil
-		},
+		TLS:     func(string) (*tls.Config, error) { return conf, nil },
 		Store:   st,
 		Modules: standard.Modules(st, standard.Options{ArchiveDefault: choice}),
 		Limits:  unlimited,
