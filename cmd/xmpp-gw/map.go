@@ -39,6 +39,9 @@ func mapAction(u *ui, c *cli.Command, args int, run func(*mapJob) error) *cli.Co
 		if err != nil {
 			return err
 		}
+		if err := places.check(); err != nil {
+			return err
+		}
 		err = run(&mapJob{c, u, places.book()})
 		if own, ok := errors.AsType[*addressbook.Error](err); ok {
 			return &problem{what: own.What, why: own.Why, hint: own.Hint, err: err}

@@ -83,6 +83,9 @@ func onionDo(c *cli.Context, u *ui, act func(*onionJob) error) error {
 		if err != nil {
 			return err
 		}
+		if err := p.check(); err != nil {
+			return err
+		}
 		s, err := loadSettings(c.String("config"))
 		if err != nil {
 			return err

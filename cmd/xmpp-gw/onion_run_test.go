@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -79,5 +82,26 @@ func TestOnionWithoutTor(t *testing.T) {
 	}
 	if strings.Contains(p.output(), line[60:]) {
 		t.Error("the client's secret is in the log")
+	}
+}
+
+// Root does not make folders in another user's state directory, which that user's
+// daemon could not use.
+func TestForeignStateDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can make a directory of somebody else")
+		return
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	err := paths{state: dir, runtime: dir}.check()
+	p, ok := errors.AsType[*problem](err)
+	if !ok || !strings.Contains(p.hint, "sudo -u '#12345'") {
+		t.Errorf("another user's: %v", err)
+	}
+	if err := (paths{state: filepath.Join(dir, "none")}).check(); err != nil {
+		t.Errorf("none yet: %v", err)
 	}
 }

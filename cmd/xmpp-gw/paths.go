@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"xmpp-gw/internal/ownfile"
 )
 
 // paths says where the daemon keeps what it keeps. An explicit state directory
@@ -45,6 +49,19 @@ func findPaths(flag string, env func(string) string) (paths, error) {
 		p.runtime = p.state
 	}
 	return p, nil
+}
+
+// check refuses a state directory of another user: what root makes in it, that
+// user's daemon could not use.
+func (p paths) check() error {
+	if _, err := os.Stat(p.state); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := ownfile.Dir(p.state, 0); err != nil {
+		why, hint, _ := strings.Cut(err.Error(), "; ")
+		return &problem{what: "the state directory cannot be used", why: why, hint: hint, err: err}
+	}
+	return nil
 }
 
 func (p paths) control() string { return filepath.Join(p.runtime, "control.sock") }

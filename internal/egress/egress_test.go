@@ -418,8 +418,8 @@ func TestOnionSentences(t *testing.T) {
 		0xF1: {"descriptor is invalid", "signature", "update tor"},
 		0xF2: {"does not answer", "introduction points", "ask its operator whether it is up"},
 		0xF3: {"could not be met", "rendezvous", "another path"},
-		0xF4: {"is private", "there is none here", "xmpp-gw onion auth add"},
-		0xF5: {"does not accept this client's key", "withdrawn", "xmpp-gw onion auth remove"},
+		0xF4: {"is private", "there is none here, or one that it has withdrawn", "xmpp-gw onion auth add"},
+		0xF5: {"does not accept this client's key", "withdrawn", "takes the place of the old one with: xmpp-gw onion auth add"},
 		0xF6: {"no onion address", "checksum", "56 letters"},
 		0xF7: {"in time", "no introduction point replied", "under load"},
 	} {

@@ -85,6 +85,11 @@ func Dir(path string, deny Access) error {
 // judge refuses a file of another owner or with too generous a mode.
 func judge(path string, info fs.FileInfo, deny Access) error {
 	if uid, ok := owner(info); ok && uid != os.Geteuid() && uid != 0 {
+		if os.Geteuid() == 0 {
+			// Root in somebody else's folder: to make the file root's would lock its
+			// owner's daemon out.
+			return fmt.Errorf("%s belongs to another user (uid %d); run this as that user (sudo -u '#%[2]d' …), or, if the file is to be root's, correct that with: chown 0 %[1]s", path, uid)
+		}
 		return fmt.Errorf("%s belongs to another user (uid %d), who could change it; correct that with: sudo chown %d %s", path, uid, os.Geteuid(), path)
 	}
 	mode := info.Mode().Perm()

@@ -71,7 +71,7 @@ func TestForeignOwner(t *testing.T) {
 	if err := os.Chown(path, 12345, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(path, NoAccess, 10); err == nil || !strings.Contains(err.Error(), "chown 0") {
+	if _, err := Read(path, NoAccess, 10); err == nil || !strings.Contains(err.Error(), "sudo -u '#12345'") || !strings.Contains(err.Error(), "chown 0") {
 		t.Fatalf("another user's file: %v", err)
 	}
 }
