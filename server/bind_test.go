@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"xmpp-gw/internal/xmppstream"
@@ -114,4 +116,43 @@ func TestAccounts(t *testing.T) {
 	if err := s.CreateAccount(t.Context(), servertest.Address(t, "romeo@example.com"), "x", false); err == nil {
 		t.Error("an account was made at a domain that is not served")
 	}
+}
+
+// What modules send to a session that has just been bound comes after the client
+// has been told of it.
+func TestStanzasWaitForTheirSession(t *testing.T) {
+	s := servertest.New(t, module(func(r *server.Registry) {
+		r.Bound(func(_ context.Context, s *server.Session) error {
+			return s.Send(server.NewMessage(s.Owner().Server(), s.JID(), "", "early", []byte("<body>Hi</body>")))
+		})
+	}))
+	romeo := servertest.Dial(t, s, "romeo@example.org/orchard") // which reads the result first
+	romeo.Expect("<message id='early' from='example.org'><body>Hi</body></message>")
+	romeo.ExpectNothing()
+}
+
+// A session that a module does not let begin is none.
+func TestBoundFails(t *testing.T) {
+	s := servertest.New(t, module(func(r *server.Registry) {
+		r.Bound(func(context.Context, *server.Session) error { return errors.New("the disk is full") })
+	}))
+	c := loggedIn(t, s)
+	c.Send(bindRomeo)
+	for {
+		if _, err := c.Next(); err != nil {
+			break
+		}
+	}
+	if n := len(s.Sessions(servertest.Address(t, "romeo@example.org"))); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// A stanza without a language has that of its sender's stream (RFC 6120 §8.1.5).
+func TestLanguage(t *testing.T) {
+	s := servertest.New(t)
+	romeo := servertest.Dial(t, s, "romeo@example.org/orchard") // whose stream is English
+	romeo.Send("<message to='romeo@example.org/orchard' id='1'><body>x</body></message><message to='romeo@example.org/orchard' id='2' xml:lang='it'/>")
+	romeo.Expect("<message id='1' xml:lang='en'><body>x</body></message>")
+	romeo.Expect("<message id='2' xml:lang='it'/>")
 }
