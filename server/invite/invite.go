@@ -33,7 +33,10 @@ type Options struct {
 	// UsersInviteAccounts lets every user invite others to make an account here.
 	// Otherwise users invite contacts, and administrators accounts.
 	UsersInviteAccounts bool
-	Now                 func() time.Time // nil: time.Now
+	// Names says why users may not keep a name for a guest, "" if they may; nil: they
+	// may keep any. The operator may in any case.
+	Names func(local string) (why string)
+	Now   func() time.Time // nil: time.Now
 }
 
 // MaxLifetime is the longest time for which an invitation can be used.
@@ -135,9 +138,14 @@ func (v *Invitations) keep(ctx context.Context, r Request) (address.Address, err
 	a, err := address.Account(r.Local, r.Domain)
 	switch {
 	case err != nil:
-		return a, errors.Join(ErrName, err)
+		return a, fmt.Errorf("%w: %w", ErrName, err)
 	case !r.Account || r.Uses > 1:
 		return a, errors.New("a name is kept for one account: the invitation must be for an account, and be used once")
+	}
+	if check := v.options.Names; check != nil && !r.Inviter.IsZero() {
+		if why := check(a.Local); why != "" {
+			return a, fmt.Errorf("%w: %s", ErrName, why)
+		}
 	}
 	_, err = v.storage.Account(ctx, a)
 	if err == nil {

@@ -78,7 +78,9 @@ func (c *Conn) login(ctx context.Context, p *proof) (*Login, error) {
 		l.UserAgent = userAgent(x.request)
 	}
 	c.srv.throttle.succeeded(p.account.Local, c.link.Peer)
-	if c.srv.cfg.Tokens != nil && x.request != nil {
+	// After a certificate no token: it would be good for longer than the certificate,
+	// and for more than the certificate allows (XEP-0257 §2).
+	if c.srv.cfg.Tokens != nil && x.request != nil && l.Certificate == nil {
 		if t := c.issue(ctx, l, p.token); t != nil {
 			l.token = appendToken(nil, t)
 		}
