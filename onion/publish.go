@@ -106,7 +106,11 @@ func inspect(all []Publication) ([]Publication, error) {
 			return nil, fmt.Errorf("the onion service %q has no port", p.Name)
 		}
 		for _, port := range p.Targets {
-			if err := port.check(); err != nil {
+			err := port.check()
+			if err == nil && (port.Target == TargetNode || port.Target == TargetNodeTLS) {
+				err = errors.New("the server in this process has no address that Tor could connect to")
+			}
+			if err != nil {
 				return nil, fmt.Errorf("the onion service %q: %w", p.Name, err)
 			}
 		}

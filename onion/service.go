@@ -15,8 +15,15 @@ import (
 // Port is a port of an onion service.
 type Port struct {
 	Virtual int    `json:"port"`   // what clients connect to
-	Target  string `json:"target"` // where that goes: "127.0.0.1:5222" or "unix:/path"
+	Target  string `json:"target"` // where that goes: "127.0.0.1:5222", "unix:/path", or one of the names below
 }
+
+// Targets that are no address: the XMPP server in the process that publishes. Tor
+// must be given an address in their place ([Entry.Publications]).
+const (
+	TargetNode    = "node"     // that begins with a stream header
+	TargetNodeTLS = "node:tls" // that begins with TLS
+)
 
 // ParsePort reads "5222" (the target is the same port of this machine),
 // "5222=127.0.0.1:15222" or "5222=unix:/path".
@@ -48,6 +55,9 @@ func (p Port) check() error {
 func checkTarget(target string) error {
 	if strings.ContainsFunc(target, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return errors.New("a target must not have control characters")
+	}
+	if target == TargetNode || target == TargetNodeTLS {
+		return nil
 	}
 	if path, ok := strings.CutPrefix(target, "unix:"); ok {
 		if !filepath.IsAbs(path) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -150,13 +152,30 @@ func TestStaleSockets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A process that was killed, and whose number another has now: ours.
+	dead := "tor-" + strconv.Itoa(os.Getpid()) + "-1"
+	if err := os.Mkdir(filepath.Join(base, dead), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{aliveFile, "socks", "control"} {
+		if err := os.WriteFile(filepath.Join(base, dead, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := newLayout(Options{DataDir: filepath.Join(t.TempDir(), "tor"), RuntimeDir: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.clean()
 	removeStale(base)
 	var left []string
 	entries, _ := os.ReadDir(base)
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	if want := []string{"tor-1-1", "tor-x-1", "torrents-999999999-1"}; !reflect.DeepEqual(left, want) {
+	want := []string{"tor-1-1", filepath.Base(l.sockets), "tor-x-1", "torrents-999999999-1"}
+	slices.Sort(want)
+	if !reflect.DeepEqual(left, want) {
 		t.Errorf("left are %v, want %v", left, want)
 	}
 }

@@ -3,6 +3,7 @@ package onion
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,6 +20,7 @@ type layout struct {
 	data    string   // DataDirectory
 	sockets string   // a private directory for the two sockets of this run alone
 	lock    *os.File // held as long as the data directory is ours
+	alive   *os.File // in sockets, locked as long as we use them
 }
 
 func (l layout) socks() string   { return filepath.Join(l.sockets, "socks") }
@@ -49,7 +51,7 @@ func newLayout(o Options) (l layout, err error) {
 	if l.lock, err = lock(filepath.Join(l.data, "gateway.lock")); err != nil {
 		return l, err
 	}
-	if l.sockets, err = socketDir(base); err != nil {
+	if l.sockets, l.alive, err = socketDir(base); err != nil {
 		l.lock.Close()
 	}
 	return l, err
@@ -58,12 +60,14 @@ func newLayout(o Options) (l layout, err error) {
 // clean removes the sockets and unlocks the data directory.
 func (l layout) clean() {
 	removeSockets(l.sockets)
+	l.alive.Close()
 	l.lock.Close()
 }
 
 func removeSockets(dir string) {
 	os.Remove(filepath.Join(dir, "socks"))
 	os.Remove(filepath.Join(dir, "control"))
+	os.Remove(filepath.Join(dir, aliveFile))
 	os.Remove(dir)
 }
 
@@ -94,29 +98,36 @@ func lock(path string) (*os.File, error) {
 // socketDir makes a new directory for sockets in base, or in the system's
 // temporary directory where their paths would be too long. (The new one is
 // private, as tor wants it, and never one where a dying tor still answers.)
-func socketDir(base string) (string, error) {
+func socketDir(base string) (dir string, alive *os.File, err error) {
 	if err := os.MkdirAll(base, 0o700); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	removeStale(base)
+	removeStale(os.TempDir())
 	prefix := socketPrefix + strconv.Itoa(os.Getpid()) + "-"
 	for _, parent := range []string{base, os.TempDir()} {
 		dir, err := os.MkdirTemp(parent, prefix)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if len(dir)+len("/control") <= maxSocketPath {
-			return dir, nil
+			if alive, err = lock(filepath.Join(dir, aliveFile)); err != nil {
+				removeSockets(dir)
+			}
+			return dir, alive, err
 		}
 		os.Remove(dir)
 	}
-	return "", fmt.Errorf("the paths of %s and of the temporary directory are too long for a unix socket (%d bytes at most): set TMPDIR to a shorter one", base, maxSocketPath)
+	return "", nil, fmt.Errorf("the paths of %s and of the temporary directory are too long for a unix socket (%d bytes at most): set TMPDIR to a shorter one", base, maxSocketPath)
 }
 
 const socketPrefix = "tor-"
 
-// removeStale removes what gateways that were killed have left in base: the
-// process in the directory's name is gone.
+// aliveFile is locked while its folder is in use, which tells more than a process
+// id: another process may have that by now, in a container often our own.
+const aliveFile = "lock"
+
+// removeStale removes what gateways that were killed have left in base.
 func removeStale(base string) {
 	entries, err := os.ReadDir(base)
 	if err != nil {
@@ -126,10 +137,38 @@ func removeStale(base string) {
 		rest, ok := strings.CutPrefix(e.Name(), socketPrefix)
 		number, _, ok2 := strings.Cut(rest, "-")
 		pid, err := strconv.Atoi(number)
-		if ok && ok2 && err == nil && pid > 0 && e.IsDir() && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		if ok && ok2 && err == nil && pid > 0 && isOwnDir(e) && !inUse(filepath.Join(base, e.Name()), pid) {
 			removeSockets(filepath.Join(base, e.Name()))
 		}
 	}
+}
+
+// isOwnDir leaves out what other users have in the temporary directory.
+func isOwnDir(e os.DirEntry) bool {
+	info, err := e.Info()
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
+}
+
+// inUse reports whether the process that made a folder of sockets still uses it.
+// One without a lock was made a moment ago, or that process was killed just then.
+func inUse(dir string, pid int) bool {
+	info, err := os.Lstat(filepath.Join(dir, aliveFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	case err != nil || !info.Mode().IsRegular():
+		return true
+	}
+	f, err := lock(filepath.Join(dir, aliveFile))
+	if err != nil {
+		return true
+	}
+	f.Close()
+	return false
 }
 
 // write writes the configuration: the extra file's lines first, since of an
