@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"xmpp-gw/internal/address"
@@ -54,39 +55,52 @@ type Storage interface {
 	store.Documents
 }
 
-// New makes the module.
+// New makes the module. It is behind those that refuse messages, such as block
+// lists, and before carbons, whose copies tell what the archive has.
 func New(storage Storage, o Options) server.Module {
 	if o.Default == "" {
 		o.Default = Always
 	}
 	m := &module{Options: o, storage: storage}
-	m.preferences = peraccount.New(m.loadPreferences, func(p *preferences) int { return 1 + len(p.always) + len(p.never) }, 100_000)
+	m.accounts = peraccount.New(m.load, (*account).weight, 100_000)
 	return m
 }
 
 type module struct {
 	Options
-	storage     Storage
-	server      *server.Server
-	log         *slog.Logger
-	preferences *peraccount.Cache[preferences]
-	stopped     chan struct{}
-	done        chan struct{}
+	storage  Storage
+	server   *server.Server
+	log      *slog.Logger
+	accounts *peraccount.Cache[account]
+	// held keeps what is known of an account in memory while it has sessions.
+	held server.SessionSlot[peraccount.Entry[account]]
+
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
 func (*module) Name() string { return "archive" }
 
 func (m *module) Setup(r *server.Registry) error {
+	switch {
+	case m.Contacts == nil:
+		return errors.New("the archive has to know who is in a roster, for those who archive only that: give it Contacts")
+	case m.Default != Always && m.Default != Roster && m.Default != Never:
+		return errors.New("the archive's default is always, roster or never")
+	}
 	m.server = r.Server()
 	m.log = m.server.Log()
+	m.held = server.NewSessionSlot[peraccount.Entry[account]](r)
 	r.Feature(server.AtAccount, NS, NSExtended, nsStanzaID)
 	r.IQ(server.AtAccount, NS, "query", m.query)
 	r.IQ(server.AtAccount, NS, "metadata", m.metadata)
 	r.IQ(server.AtAccount, NS, "prefs", m.prefs)
+	r.Bound(m.bound)
+	r.Unbound(m.unbound)
 	r.Outbound(m.sent)
 	r.Inbound(m.received)
 	r.AccountGone(func(_ context.Context, owner address.Address) error {
-		m.preferences.Forget(owner)
+		m.accounts.Forget(owner)
 		return nil
 	})
 	if m.Retention > 0 {
@@ -95,23 +109,35 @@ func (m *module) Setup(r *server.Registry) error {
 	return nil
 }
 
+func (m *module) bound(ctx context.Context, s *server.Session) error {
+	e, err := m.accounts.Hold(ctx, s.Owner())
+	if err == nil {
+		m.held.Set(s, e)
+	}
+	return err
+}
+
+func (m *module) unbound(_ context.Context, s *server.Session) {
+	if e := m.held.Get(s); e != nil {
+		e.Release()
+	}
+}
+
 // expireEvery is how often old messages are looked for.
 const expireEvery = time.Hour
 
 func (m *module) start(context.Context) error {
-	m.stopped, m.done = make(chan struct{}), make(chan struct{})
+	var ctx context.Context
+	ctx, m.cancel = context.WithCancel(context.Background()) // it ends with stop
+	m.done = make(chan struct{})
 	go func() {
 		defer close(m.done)
 		tick := time.NewTicker(expireEvery)
 		defer tick.Stop()
 		for {
-			ctx, cancel := context.WithTimeout(context.Background(), expireEvery)
-			if _, err := m.storage.ExpireArchive(ctx, m.server.Now().Add(-m.Retention)); err != nil {
-				m.log.Warn("messages beyond the archive's retention could not be removed", "err", err)
-			}
-			cancel()
+			m.expire(ctx)
 			select {
-			case <-m.stopped:
+			case <-ctx.Done():
 				return
 			case <-tick.C:
 			}
@@ -121,17 +147,33 @@ func (m *module) start(context.Context) error {
 }
 
 func (m *module) stop(context.Context) {
-	close(m.stopped)
+	m.cancel()
 	<-m.done
+}
+
+// expire removes what is older than the retention.
+func (m *module) expire(ctx context.Context) {
+	_, err := m.storage.ExpireArchive(ctx, m.server.Now().Add(-m.Retention))
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("messages beyond the archive's retention could not be removed", "err", err)
+	}
 }
 
 // sent archives what a session sends, for its own account.
 func (m *module) sent(ctx context.Context, s *server.Session, st *server.Stanza) (*server.Stanza, error) {
-	// What goes to oneself is archived once, on its arrival.
-	if st.Kind != server.Message || st.To.IsZero() || st.To.Bare() == s.Owner() || !worth(st) {
+	if st.Kind != server.Message || st.To.IsZero() {
 		return st, nil
 	}
-	_, err := m.keep(ctx, s.Owner(), st.To, st)
+	st = genuine(st, s.Owner())
+	e := m.held.Get(s)
+	// What goes to oneself is archived once, on its arrival.
+	if e == nil || st.To.Bare() == s.Owner() || !worth(st) {
+		return st, nil
+	}
+	id, err := m.keep(ctx, e.Value, s.Owner(), st.To, st)
+	if id != "" {
+		st.SetArchived(s.Owner(), id)
+	}
 	return st, err
 }
 
@@ -140,19 +182,47 @@ func (m *module) received(ctx context.Context, owner address.Address, st *server
 	if st.Kind != server.Message {
 		return st, nil
 	}
-	// Only we say where in our archive something is (XEP-0359 §6).
-	st = st.Without(func(space, name string, raw []byte) bool {
-		return space == nsStanzaID && name == "stanza-id" && claims(raw, owner)
-	})
-	if !worth(st) {
+	st = genuine(st, owner)
+	if !worth(st) || m.refused(st) {
 		return st, nil
 	}
-	id, err := m.keep(ctx, owner, st.From, st)
+	a := m.accounts.Loaded(owner)
+	if a == nil {
+		e, err := m.accounts.Hold(ctx, owner)
+		if errors.Is(err, errNobody) { // the sender is told so by others
+			return st, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer e.Release()
+		a = e.Value
+	}
+	id, err := m.keep(ctx, a, owner, st.From, st)
 	if err != nil || id == "" {
 		return st, err
 	}
-	b := xmppstream.Escape([]byte("<stanza-id xmlns='"+nsStanzaID+"' by='"), owner.String())
-	return st.With(append(append(append(b, "' id='"...), id...), "'/>"...)), nil
+	b := make([]byte, 0, 128)
+	b = xmppstream.Escape(append(b, "<stanza-id xmlns='"+nsStanzaID+"' by='"...), owner.String())
+	return st.WithElement(nsStanzaID, "stanza-id", append(append(append(b, "' id='"...), id...), "'/>"...)), nil
+}
+
+// refused reports a message that will come back: one for a session that is not
+// there (RFC 6121 §8.5.3.2.1). It is not in the archive of whom it did not reach
+// (XEP-0313 §5.1).
+func (m *module) refused(st *server.Stanza) bool {
+	return st.To.Resource != "" && st.Type != "chat" && m.server.Session(st.To) == nil
+}
+
+// genuine takes out what is said of a place in owner's archive: only we know
+// (XEP-0359 §3.1).
+func genuine(st *server.Stanza, owner address.Address) *server.Stanza {
+	if !st.Has(nsStanzaID, "stanza-id") {
+		return st
+	}
+	return st.Without(func(space, name string, raw []byte) bool {
+		return space == nsStanzaID && name == "stanza-id" && claims(raw, owner)
+	})
 }
 
 // claims reports a stanza-id in the name of owner's archive, or one that cannot be
@@ -163,26 +233,28 @@ func claims(raw []byte, owner address.Address) bool {
 		return true
 	}
 	by, err := address.Parse(n.Attr("by"))
-	return err != nil || by == owner
+	return err != nil || by.Bare() == owner
 }
+
+// scratch holds messages on their way to the store, which copies them.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 // keep adds st to an account's archive, if the account wants that, and makes the
 // sender's acknowledgement wait for the disk. id is empty for what is not kept.
-func (m *module) keep(ctx context.Context, owner, with address.Address, st *server.Stanza) (id string, err error) {
-	e, err := m.preferences.Hold(ctx, owner)
-	if err != nil {
-		return "", err
-	}
-	wanted, err := e.Value.wants(ctx, m.Contacts, owner, with)
-	e.Release()
+func (m *module) keep(ctx context.Context, a *account, owner, with address.Address, st *server.Stanza) (id string, err error) {
+	wanted, err := a.preferences.Load().wants(ctx, m.Contacts, owner, with)
 	if err != nil || !wanted {
 		return "", err
 	}
+	buf := scratch.Get().(*[]byte)
+	raw := st.AppendStandalone((*buf)[:0])
 	ids, pending := m.storage.Archive(ctx, []store.ArchiveAppend{{
-		Owner: owner, At: m.server.Now(), With: with, Raw: st.Standalone(),
+		Owner: owner, At: m.server.Now(), With: with, Raw: raw,
 	}})
-	if len(ids) != 1 {
-		return "", pending.Err()
+	clear(raw)
+	if cap(raw) <= 64<<10 {
+		*buf = raw
+		scratch.Put(buf)
 	}
 	st.Await(pending)
 	return ids[0], nil

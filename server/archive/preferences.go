@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
@@ -21,7 +23,38 @@ const (
 	Roster Choice = "roster" // of contacts in the roster
 )
 
-// preferences are one account's.
+// account is what is in memory of an account that exists.
+type account struct {
+	preferences atomic.Pointer[preferences]
+	changes     sync.Mutex // makes the storage and the memory change in one order
+}
+
+func (a *account) weight() int {
+	p := a.preferences.Load()
+	return 1 + len(p.always) + len(p.never)
+}
+
+// errNobody says that there is no such account.
+var errNobody = errors.New("archive: no such account")
+
+func (m *module) load(ctx context.Context, owner address.Address) (*account, error) {
+	ok, err := m.server.Exists(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errNobody
+	}
+	p, err := m.loadPreferences(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	a := &account{}
+	a.preferences.Store(p)
+	return a, nil
+}
+
+// preferences are one account's. They are not changed.
 type preferences struct {
 	choice        Choice
 	always, never []address.Address
@@ -123,22 +156,24 @@ func (m *module) prefs(ctx context.Context, q *server.IQ) ([]byte, error) {
 	if !q.Own() {
 		return nil, server.ErrForbidden
 	}
+	e, err := m.accounts.Hold(ctx, q.Owner)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Release()
 	if q.Type == "get" {
-		e, err := m.preferences.Hold(ctx, q.Owner)
-		if err != nil {
-			return nil, err
-		}
-		defer e.Release()
-		return e.Value.append(nil), nil
+		return e.Value.preferences.Load().append(nil), nil
 	}
 	p, err := parsePreferences(q.Payload)
 	if err != nil {
 		return nil, err
 	}
+	e.Value.changes.Lock()
+	defer e.Value.changes.Unlock()
 	raw := p.append(nil)
 	if err := m.storage.PutDocument(ctx, q.Owner, documentKind, preferencesKey, raw, 1); err != nil {
 		return nil, err
 	}
-	m.preferences.Forget(q.Owner)
+	e.Value.preferences.Store(p)
 	return raw, nil
 }

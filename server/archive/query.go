@@ -2,17 +2,19 @@ package archive
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/server"
+	"xmpp-gw/server/dataform"
 	"xmpp-gw/server/store"
 )
 
 const (
-	nsForm     = "jabber:x:data"
 	nsRSM      = "http://jabber.org/protocol/rsm"
 	nsValidate = "http://jabber.org/protocol/xdata-validate"
 )
@@ -22,6 +24,8 @@ const (
 	defaultPage = 50
 	maxPage     = 250
 	maxIDs      = 250
+	// maxPageBytes is half of what may wait for a session by default.
+	maxPageBytes = 2 << 20
 )
 
 // query answers a query with the messages that match, and then the result. An
@@ -44,21 +48,16 @@ func (m *module) query(ctx context.Context, q *server.IQ) ([]byte, error) {
 	if err != nil {
 		return nil, errFrom(err)
 	}
-	entries := page.Entries
-	if q.Payload.Child(NS, "flip-page") != nil {
-		for i := len(entries) - 1; i >= 0; i-- {
-			if err := m.send(ctx, q, entries[i]); err != nil {
-				return nil, err
-			}
-		}
-	} else {
-		for _, e := range entries {
-			if err := m.send(ctx, q, e); err != nil {
-				return nil, err
-			}
+	result := fin(page)
+	if q.Payload.Child(NS, "flip-page") != nil { // §4.4: only the order in which they are sent
+		slices.Reverse(page.Entries)
+	}
+	for _, e := range page.Entries {
+		if err := m.send(ctx, q, e); err != nil {
+			return nil, err
 		}
 	}
-	return fin(page), nil
+	return result, nil
 }
 
 // send sends one message of the archive (§4.2).
@@ -78,7 +77,7 @@ func (m *module) send(ctx context.Context, q *server.IQ, e store.ArchiveEntry) e
 // fin is the payload of the result: which page that was (§4.3, XEP-0059 §2).
 func fin(p store.ArchivePage) []byte {
 	b := []byte("<fin xmlns='" + NS + "'")
-	if p.Complete {
+	if p.Complete || p.Total == 0 {
 		b = append(b, " complete='true'"...)
 	}
 	b = append(b, "><set xmlns='"+nsRSM+"'>"...)
@@ -125,28 +124,24 @@ func (m *module) metadata(ctx context.Context, q *server.IQ) ([]byte, error) {
 // parseQuery reads <query/>: its form and its result set.
 func parseQuery(n *xmppstream.Node) (store.ArchiveQuery, error) {
 	var w store.ArchiveQuery
-	if x := n.Child(nsForm, "x"); x != nil {
-		if err := parseForm(x, &w); err != nil {
-			return w, err
-		}
+	form, err := dataform.Submitted(n, NS)
+	if err == nil && form != nil {
+		err = parseForm(form, &w)
+	}
+	if err != nil {
+		return w, err
 	}
 	return w, parsePage(n.Child(nsRSM, "set"), &w)
 }
 
-func parseForm(x *xmppstream.Node, w *store.ArchiveQuery) error {
-	typed := false
-	for _, f := range x.Children {
-		if !f.Is(nsForm, "field") {
-			continue
-		}
-		value := f.ChildText(nsForm, "value")
+func parseForm(form *dataform.Submission, w *store.ArchiveQuery) error {
+	if form.Type != dataform.TypeSubmit || !form.Has("FORM_TYPE") {
+		return server.ErrBadRequest
+	}
+	for _, name := range form.Names() {
+		value := form.Value(name)
 		var err error
-		switch f.Attr("var") {
-		case "FORM_TYPE":
-			if value != NS {
-				return server.ErrBadRequest
-			}
-			typed = true
+		switch name {
 		case "with":
 			if w.With, err = address.Parse(value); err != nil {
 				return server.ErrJIDMalformed
@@ -156,16 +151,15 @@ func parseForm(x *xmppstream.Node, w *store.ArchiveQuery) error {
 		case "end":
 			w.End, err = parseStamp(value)
 		case "after-id":
-			w.AfterID = value
+			w.AfterID = orNone(value)
 		case "before-id":
-			w.BeforeID = value
+			w.BeforeID = orNone(value)
 		case "ids":
-			for _, v := range f.Children {
-				if v.Is(nsForm, "value") {
-					w.IDs = append(w.IDs, v.Text)
-				}
-			}
-			if len(w.IDs) > maxIDs {
+			w.IDs = form.Values(name)
+			switch {
+			case len(w.IDs) == 0:
+				return server.ErrBadRequest.Because("No message is asked for.")
+			case len(w.IDs) > maxIDs:
 				return server.ErrPolicyViolation.Because("Too many messages are asked for at once.")
 			}
 		default:
@@ -175,25 +169,31 @@ func parseForm(x *xmppstream.Node, w *store.ArchiveQuery) error {
 			return server.ErrBadRequest.Because("A time is not as XEP-0082 wants it.")
 		}
 	}
-	if !typed {
-		return server.ErrBadRequest
-	}
 	return nil
+}
+
+// orNone makes of an id that is not there one that no message has.
+func orNone(id string) string {
+	if id == "" {
+		return "-"
+	}
+	return id
 }
 
 // parsePage reads which page is wanted (XEP-0059).
 func parsePage(set *xmppstream.Node, w *store.ArchiveQuery) error {
-	w.Max = defaultPage
+	w.Max, w.MaxBytes = defaultPage, maxPageBytes
 	if set == nil {
 		return nil
 	}
 	if max := set.Child(nsRSM, "max"); max != nil {
-		n, err := strconv.ParseUint(max.Text, 10, 31)
+		n, err := strconv.ParseUint(strings.TrimSpace(max.Text), 10, 31)
 		if err != nil {
 			return server.ErrBadRequest
 		}
-		w.Max = min(int(n), maxPage)
-		w.Total = n == 0 // XEP-0059 §2.7: only the number is wanted
+		if w.Max = min(int(n), maxPage); n == 0 { // XEP-0059 §2.7: only the number is wanted
+			w.Max, w.Total = -1, true
+		}
 	}
 	if set.Child(nsRSM, "index") != nil {
 		return server.ErrFeatureNotImplemented // XEP-0059 §2.6
@@ -218,7 +218,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000
 func parseStamp(s string) (time.Time, error) { return time.Parse(time.RFC3339Nano, s) }
 
 // form are the fields that queries may have (§4.1.5).
-var form = []byte("<query xmlns='" + NS + "'><x xmlns='" + nsForm + "' type='form'>" +
+var form = []byte("<query xmlns='" + NS + "'><x xmlns='" + dataform.NS + "' type='form'>" +
 	"<field type='hidden' var='FORM_TYPE'><value>" + NS + "</value></field>" +
 	"<field type='jid-single' var='with'/><field type='text-single' var='start'/><field type='text-single' var='end'/>" +
 	"<field type='text-single' var='before-id'/><field type='text-single' var='after-id'/>" +
