@@ -18,10 +18,11 @@ const (
 )
 
 const (
-	nsHints   = "urn:xmpp:hints"
-	nsForward = "urn:xmpp:forward:0"
-	nsMUCUser = "http://jabber.org/protocol/muc#user"
-	nsInvite  = "jabber:x:conference"
+	nsHints    = "urn:xmpp:hints"
+	nsForward  = "urn:xmpp:forward:0"
+	nsStanzaID = "urn:xmpp:sid:0"
+	nsMUCUser  = "http://jabber.org/protocol/muc#user"
+	nsInvite   = "jabber:x:conference"
 )
 
 // imPayloads are payloads by which a message without a body is one of a
@@ -84,11 +85,11 @@ func (m *module) sent(ctx context.Context, s *server.Session, st *server.Stanza)
 
 // received copies what was delivered to the sessions that did not get it (§7).
 func (m *module) received(ctx context.Context, owner address.Address, st *server.Stanza, to []*server.Session) {
-	if st.Kind != server.Message || !eligible(st) {
+	if !eligible(st) {
 		return
 	}
 	// A private message in a room came to each client that is in the room.
-	if st.From.IsFull() && st.To.IsFull() && st.Has(nsMUCUser, "x") && !invitation(st) {
+	if st.From.IsFull() && st.Has(nsMUCUser, "x") && !invitation(st) {
 		return
 	}
 	if s := m.server.Session(st.From); s != nil && s.Owner() == owner {
@@ -105,32 +106,48 @@ func (m *module) copyTo(ctx context.Context, owner address.Address, st *server.S
 			continue
 		}
 		if wrapped == nil {
-			wrapped = append([]byte("<"+what+" xmlns='"+NS+"'><forwarded xmlns='"+nsForward+"'>"), st.Standalone()...)
-			wrapped = append(wrapped, "</forwarded></"+what+">"...)
+			wrapped = wrap(owner, st, what)
 		}
 		// A session that cannot take it is about to end; that is reported there.
 		_ = s.SendIn(ctx, server.NewMessage(owner, s.JID(), st.Type, "", wrapped))
 	}
 }
 
+// wrap is the payload of the copies. What was sent bears the place where the
+// sender's archive has it (XEP-0313 §3); what was received bears it already.
+func wrap(owner address.Address, st *server.Stanza, what string) []byte {
+	if id := st.Archived(owner); id != "" && what == "sent" {
+		b := xmppstream.Escape([]byte("<stanza-id xmlns='"+nsStanzaID+"' by='"), owner.String())
+		b = xmppstream.Escape(append(b, "' id='"...), id)
+		st = st.WithElement(nsStanzaID, "stanza-id", append(b, "'/>"...))
+	}
+	b := append([]byte("<"+what+" xmlns='"+NS+"'><forwarded xmlns='"+nsForward+"'>"), st.Standalone()...)
+	return append(b, "</forwarded></"+what+">"...)
+}
+
 // eligible is XEP-0280 §6.1. An error is taken for one of a conversation if it
 // says of which message: those that we see answer what our account has sent.
 func eligible(st *server.Stanza) bool {
-	if st.Has(NS, "private") || st.Has(nsHints, "no-copy") || st.Has(NS, "sent") || st.Has(NS, "received") {
+	switch {
+	case st.Kind != server.Message,
+		st.Has(NS, "private"), st.Has(nsHints, "no-copy"), // §9
+		st.Has(NS, "sent"), st.Has(NS, "received"): // a copy is not copied
 		return false
 	}
 	switch st.Type {
 	case "chat":
 		return true
-	case "groupchat", "headline":
+	case "groupchat":
 		return false
 	case "error":
 		return st.ID != "" && !st.Has(nsMUCUser, "x")
+	case "headline":
+	default: // normal (RFC 6121 §5.2.2)
+		if st.Has(xmppstream.NSClient, "body") {
+			return true
+		}
 	}
-	if st.Has(xmppstream.NSClient, "body") || invitation(st) {
-		return true
-	}
-	return slices.ContainsFunc(imPayloads, func(ns string) bool { return st.Has(ns, "") })
+	return invitation(st) || slices.ContainsFunc(imPayloads, func(ns string) bool { return st.Has(ns, "") })
 }
 
 // invitation reports invitations to rooms, direct (XEP-0249) or mediated (XEP-0045 §7.8.2).
