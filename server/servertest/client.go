@@ -57,16 +57,28 @@ func Online(t testing.TB, s *Server, jid string) *Client {
 // those inside.
 func Connect(t testing.TB, s *Server, domain string) *Client {
 	t.Helper()
+	return ConnectTLS(t, s, domain, TLS(domain))
+}
+
+// ConnectTLS is [Connect] with a TLS configuration of the client's own.
+func ConnectTLS(t testing.TB, s *Server, domain string, conf *tls.Config) *Client {
+	t.Helper()
 	c := Plain(t, s, domain)
+	c.StartTLS(conf)
+	return c
+}
+
+// StartTLS goes on inside TLS.
+func (c *Client) StartTLS(conf *tls.Config) {
+	c.T.Helper()
 	c.Send("<starttls xmlns='" + xmppstream.NSTLS + "'/>")
 	c.Expect("<proceed xmlns='" + xmppstream.NSTLS + "'/>")
-	conn := tls.Client(c.Conn, TLS(domain))
+	conn := tls.Client(c.Conn, conf)
 	if err := conn.Handshake(); err != nil {
-		t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	c.Conn, c.r = conn, xmppstream.NewReader(conn, limits)
 	c.Open()
-	return c
 }
 
 // Plain opens a stream to a domain without TLS.
