@@ -80,9 +80,14 @@ func receive(message []byte) ([]byte, error) {
 	if r.prefix == "" && !r.standard || r.prefix != "" && !r.own {
 		return nil, garbage("it sent an element that does not declare its namespace")
 	}
-	// Few stanzas name this namespace, and a look at those does no harm.
-	if len(message) > maxFraming || !bytes.Contains(message, []byte(nsFraming)) {
+	switch {
+	case bytes.IndexByte(r.space, '&') >= 0:
+		// Nobody writes a namespace so but to have it read in two ways.
+		return nil, garbage("it sent an element whose namespace is disguised")
+	case string(r.space) != nsFraming:
 		return message, nil
+	case len(message) > maxFraming:
+		return nil, garbage("it sent a frame that is too long")
 	}
 	node, err := xmppstream.Parse(message, xmppstream.PreAuthLimits())
 	switch {
@@ -95,8 +100,6 @@ func receive(message []byte) ([]byte, error) {
 			return nil, &Moved{URI: uri}
 		}
 		return []byte("</stream:stream>"), nil
-	case node.Space == nsFraming:
-		return nil, garbage("it sent a frame that RFC 7395 does not have")
 	}
-	return message, nil
+	return nil, garbage("it sent a frame that RFC 7395 does not have")
 }

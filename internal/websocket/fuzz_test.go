@@ -100,6 +100,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add([]byte("<message xmlns='jabber:client'><body>x</body></message>"))
 	f.Add([]byte("<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' from='a' version='1.0' xml:lang='en'/>"))
 	f.Add([]byte("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing' see-other-uri='wss://a/'/>"))
+	f.Add([]byte("<close xmlns='urn:ietf:params:xml:ns:xmpp-fram&#105;ng'/>"))
 	f.Add([]byte("<f:close xmlns:f='urn:ietf:params:xml:ns:xmpp-framing'/>"))
 	f.Add([]byte("<stream:features xmlns:stream='http://etherx.jabber.org/streams'/>"))
 	f.Add([]byte("<a xmlns='b'><![CDATA[x]]></a></stream:stream>"))
@@ -136,6 +137,9 @@ func FuzzReceive(f *testing.F) {
 		}
 		if ended || len(raw) != 1 || raw[0] != string(message) {
 			t.Fatalf("%q is read as %q, ended: %v", message, raw, ended)
+		}
+		if nodes[0].Space == nsFraming {
+			t.Fatalf("%q passes as an element", message)
 		}
 		if bytes.Contains(message, []byte("stream:")) {
 			return // the one prefix that a stream has beside the default namespace

@@ -201,6 +201,7 @@ type root struct {
 	standard bool   // it declares a default namespace
 	stream   bool   // it declares the prefix "stream"
 	own      bool   // it declares its own prefix
+	space    []byte // its own namespace as it is written, where it declares that
 }
 
 // rootOf reads the start tag that raw begins with, which the splitter has found to
@@ -231,12 +232,15 @@ func rootOf(raw []byte) root {
 		if end < 0 {
 			break
 		}
+		value := raw[i+1 : i+1+end]
 		i += end + 2
 		switch {
 		case name == "xmlns":
-			r.standard = true
+			if r.standard = true; r.prefix == "" {
+				r.space = value
+			}
 		case r.prefix != "" && name == "xmlns:"+r.prefix:
-			r.own = true
+			r.own, r.space = true, value
 		}
 		r.stream = r.stream || name == "xmlns:stream"
 	}

@@ -271,3 +271,27 @@ func TestStuck(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+// A frame must not reach the client as an element, however it is written: a
+// redirect is policy's to judge.
+func TestFramesDoNotPass(t *testing.T) {
+	for _, message := range []string{
+		"<close xmlns='urn:ietf:params:xml:ns:xmpp-fram&#105;ng' see-other-uri='wss://b/'/>",
+		"<x:close xmlns:x='urn:ietf:params:xml:ns:xmpp-fram&#x69;ng' see-other-uri='wss://b/'/>",
+		"<close xmlns='urn:ietf:params:xml:ns:xmpp-framing' see-other-uri='wss://b/'>" + strings.Repeat(" ", maxFraming) + "</close>",
+		"<x:close xmlns:x='urn:ietf:params:xml:ns:xmpp-framing' see-other-uri='wss://b/'/>",
+		"<other xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>",
+	} {
+		if got, err := receive([]byte(message)); err == nil {
+			t.Errorf("%.90s: the client gets %.90s", message, got)
+		}
+	}
+	for _, message := range []string{
+		"<message xmlns='jabber:client'><body>urn:ietf:params:xml:ns:xmpp-framing &amp;</body></message>",
+		"<iq xmlns='jabber:client' id='&amp;'><close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/></iq>",
+	} {
+		if got, err := receive([]byte(message)); err != nil || string(got) != message {
+			t.Errorf("%s: %s, %v", message, got, err)
+		}
+	}
+}
