@@ -69,6 +69,22 @@ func TestUploads(t *testing.T) {
 			t.Errorf("got %+v", s)
 		}
 	})
+	t.Run("nobody takes the renewal", func(t *testing.T) {
+		w, _, now := watched(t)
+		for _, e := range []string{up1, up3, ok1, ok1} {
+			w.event(e, time.Now())
+		}
+		for _, e := range []string{up1, up2, no1} {
+			w.event(e, time.Now().Add(time.Hour))
+		}
+		if s := now(); s.State != StatePublished {
+			t.Errorf("one directory may still take it: %+v", s)
+		}
+		w.event(no2, time.Now().Add(time.Hour))
+		if s := now(); s.State != StateFailed || s.Error == "" {
+			t.Errorf("no directory has it: %+v", s)
+		}
+	})
 	t.Run("some directory never answers", func(t *testing.T) {
 		w, id, now := watched(t)
 		for _, e := range []string{up1, up2, ok1} {

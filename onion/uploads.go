@@ -231,10 +231,10 @@ func (u *upload) count() {
 }
 
 // judge finds the state. A published service stays so while its descriptor is
-// renewed.
+// renewed, until no directory at all took the new one.
 func (w *uploads) judge(u *upload) {
 	u.stop()
-	if u.State == StatePublished {
+	if u.State == StatePublished && (len(u.pending) > 0 || u.Uploaded > 0) {
 		return
 	}
 	switch open := len(u.pending); {
