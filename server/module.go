@@ -66,7 +66,8 @@ type Filter func(ctx context.Context, st *Stanza) (*Stanza, error)
 type Disposition uint8
 
 // The dispositions. A held stanza waits in the session until something that is not
-// held is queued, or the module calls [Session.ReleaseHeld].
+// held is queued, or the module calls [Session.ReleaseHeld]; of the presence of an
+// address that is held only the last is sent then.
 const (
 	QueueNow Disposition = iota
 	QueueHeld

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/wire"
 )
 
@@ -28,10 +29,12 @@ type outbox struct {
 
 	shut     bool      // nothing is taken any more
 	early    bool      // stanzas wait until the stream is ready for them
-	waiting  []*Stanza // those, and what modules hold back
+	waiting  []*Stanza // those, and what modules hold back; nil in place of what is out of date
 	waitSize int
-	unsent   []*Stanza // messages in buf, while nothing is acknowledged
-	sm       *unacked  // nil without stream management
+	shown    map[address.Address]int // where in waiting the presence of each is that is held back
+	outdated int                     // how many in waiting are nil
+	unsent   []*Stanza               // messages in buf, while nothing is acknowledged
+	sm       *unacked                // nil without stream management
 
 	stuck time.Time // since when the socket takes nothing
 
@@ -117,7 +120,7 @@ func (o *outbox) wait(st *Stanza) error {
 		return errGone
 	}
 	const most = 1000
-	if !o.early && (len(o.waiting) >= most || o.waitSize+len(st.raw) > o.limit/4) {
+	if !o.early && (len(o.waiting)-o.outdated >= most || len(o.waiting) >= 4*most || o.waitSize+len(st.raw) > o.limit/4) {
 		if err := o.releaseLocked(); err != nil {
 			return err
 		}
@@ -125,8 +128,25 @@ func (o *outbox) wait(st *Stanza) error {
 	if o.waitSize += len(st.raw); o.waitSize > o.limit {
 		return errFull
 	}
+	if !o.early && st.Kind == Presence {
+		o.outdate(st.From)
+	}
 	o.waiting = append(o.waiting, st)
 	return nil
+}
+
+// outdate drops an older presence of the same address from what is held back: who
+// has not looked meanwhile wants to know how things are, not how they were.
+func (o *outbox) outdate(from address.Address) {
+	if i, ok := o.shown[from]; ok {
+		o.waitSize -= len(o.waiting[i].raw)
+		o.waiting[i] = nil
+		o.outdated++
+	}
+	if o.shown == nil {
+		o.shown = make(map[address.Address]int)
+	}
+	o.shown[from] = len(o.waiting)
 }
 
 // release queues what was held back, and lets stanzas through from now on.
@@ -139,8 +159,11 @@ func (o *outbox) release() error {
 
 func (o *outbox) releaseLocked() error {
 	list := o.waiting
-	o.waiting, o.waitSize = nil, 0
+	o.waiting, o.waitSize, o.shown, o.outdated = nil, 0, nil, 0
 	for _, st := range list {
+		if st == nil {
+			continue
+		}
 		if _, err := o.addLocked(st); err != nil {
 			return err
 		}
@@ -266,8 +289,12 @@ func (o *outbox) rest() []*Stanza {
 		list = append(list, o.sm.list...)
 		o.sm.list = nil
 	}
-	list = append(list, o.waiting...)
-	o.unsent, o.waiting = nil, nil
+	for _, st := range o.waiting {
+		if st != nil {
+			list = append(list, st)
+		}
+	}
+	o.unsent, o.waiting, o.shown, o.outdated = nil, nil, nil, 0
 	return list
 }
 

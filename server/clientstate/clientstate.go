@@ -1,8 +1,9 @@
 // Package clientstate spares a phone in a pocket what it need not know now
-// (XEP-0352). While a client says that nobody looks at it, presence and chat states
-// wait in the server, of each contact only the last; anything that a person would
-// want to be woken for goes out at once and takes what waits along, so that the
-// order stays.
+// (XEP-0352). While a client says that nobody looks at it, presence waits in the
+// server, of each address only the last, as do events, receipts and what the person
+// does on another device; chat states are dropped. Anything that a person would want
+// to be woken for goes out at once and takes what waits along, so that the order
+// stays.
 package clientstate
 
 import (
@@ -20,6 +21,12 @@ const (
 	nsChatStates = "http://jabber.org/protocol/chatstates"
 	nsPubSub     = "http://jabber.org/protocol/pubsub#event"
 	nsHints      = "urn:xmpp:hints"
+	nsStableID   = "urn:xmpp:sid:0"
+	nsDelay      = "urn:xmpp:delay"
+	nsReceipts   = "urn:xmpp:receipts"
+	nsMarkers    = "urn:xmpp:chat-markers:0"
+	nsCarbons    = "urn:xmpp:carbons:2"
+	nsForward    = "urn:xmpp:forward:0"
 )
 
 // New makes the module.
@@ -60,29 +67,67 @@ func (m *module) activate(s *server.Session) {
 }
 
 func (m *module) decide(s *server.Session, st *server.Stanza) server.Disposition {
-	if m.inactive.Get(s) == nil || urgent(st) {
+	if m.inactive.Get(s) == nil {
 		return server.QueueNow
 	}
-	return server.QueueHeld
-}
-
-// urgent reports what does not wait.
-func urgent(st *server.Stanza) bool {
 	switch st.Kind {
 	case server.Presence:
 		// Requests for a subscription are for a person; errors may end a room's visit.
-		return st.Type != "" && st.Type != "unavailable"
+		if st.Type == "" || st.Type == "unavailable" {
+			return server.QueueHeld
+		}
 	case server.Message:
-		if st.Type == "error" || st.Has(xmppstream.NSClient, "body") || st.Has(xmppstream.NSClient, "subject") {
-			return true
-		}
-		if st.Has(nsPubSub, "event") {
-			return false
-		}
-		// A chat state alone, perhaps with the hints that go with it, can wait.
-		return slices.ContainsFunc(st.Node().Children, func(c *xmppstream.Node) bool {
-			return c.Space != nsChatStates && c.Space != nsHints
-		})
+		return message(st)
 	}
-	return true // a client waits for the answers to its own requests
+	return server.QueueNow // a client waits for the answers to its own requests
+}
+
+// message says what becomes of a message. What is not known here does not wait.
+func message(st *server.Stanza) server.Disposition {
+	switch {
+	case st.Type == "error", st.Has(xmppstream.NSClient, "body"), st.Has(xmppstream.NSClient, "subject"):
+		return server.QueueNow
+	case st.Has(nsPubSub, "event"):
+		return server.QueueHeld
+	case st.Has(nsCarbons, "sent"): // the person did that elsewhere
+		return server.QueueHeld
+	case st.Has(nsCarbons, "received"):
+		return copied(st.Node().Child(nsCarbons, "received").Child(nsForward, "forwarded").Child(xmppstream.NSClient, "message"))
+	case st.Only(fleeting):
+		return server.QueueDrop // it says how things are now, and later they are not
+	case st.Only(light):
+		return server.QueueHeld
+	}
+	return server.QueueNow
+}
+
+// copied judges a message by what is inside a carbon copy of it.
+func copied(n *xmppstream.Node) server.Disposition {
+	if n == nil || n.Child(xmppstream.NSClient, "body") != nil {
+		return server.QueueNow
+	}
+	every := func(such func(space, name string) bool) bool {
+		return !slices.ContainsFunc(n.Children, func(c *xmppstream.Node) bool { return !such(c.Space, c.Name) })
+	}
+	switch {
+	case every(fleeting):
+		return server.QueueDrop
+	case every(light):
+		return server.QueueHeld
+	}
+	return server.QueueNow
+}
+
+// fleeting is a chat state and what goes with it.
+func fleeting(space, name string) bool {
+	switch space {
+	case nsChatStates, nsHints, nsStableID, nsDelay:
+		return true
+	}
+	return space == xmppstream.NSClient && name == "thread"
+}
+
+// light is what nobody is woken for: that something was received or read.
+func light(space, name string) bool {
+	return fleeting(space, name) || space == nsReceipts || space == nsMarkers
 }
