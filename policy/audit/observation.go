@@ -1,0 +1,209 @@
+package audit
+
+import (
+	"crypto/x509"
+	"time"
+
+	"xmpp-gw/policy"
+)
+
+// Observation is what was seen of one target. Fields that are nil or zero were not
+// looked at, or could not be seen; then the Err beside them says why, if there was
+// a try.
+type Observation struct {
+	Domain string    // normalised; an onion address for an onion target
+	Via    string    // the route, as policy writes it
+	At     time.Time // when it began
+
+	DNS       *DNS
+	HostMeta  *HostMeta
+	Endpoints []Endpoint
+	Onion     *Onion
+	Login     *Login
+}
+
+// Service is what an endpoint is for.
+type Service string
+
+// The services.
+const (
+	C2S Service = "c2s"
+	S2S Service = "s2s"
+)
+
+// Security is the DNSSEC standing of an answer (RFC 4035 §4.3).
+type Security string
+
+// The standings. Empty is not looked at.
+const (
+	Secure        Security = "secure"
+	Insecure      Security = "insecure"
+	Bogus         Security = "bogus"
+	Indeterminate Security = "indeterminate"
+)
+
+// Answer is one DNS question and what came.
+type Answer struct {
+	Name, Type string
+	Security   Security
+	Why        string // of Insecure, Bogus and Indeterminate
+	Err        string // no answer at all, and why
+	Missing    bool   // the name or the type does not exist
+	CNAME      bool   // an alias stood in the way
+	Records    []string
+}
+
+// SRV is one SRV record and where it leads.
+type SRV struct {
+	Priority, Weight, Port uint16
+	Target                 string
+	Addresses              Answer // A and AAAA of the target together
+}
+
+// DNS is what the domain's zone says.
+type DNS struct {
+	// SRV by label: "_xmpp-client._tcp", "_xmpps-client._tcp", "_xmpp-server._tcp",
+	// "_xmpps-server._tcp".
+	SRV     map[string]Answer
+	Records map[string][]SRV
+	Address Answer            // A and AAAA of the domain itself
+	CAA     Answer            // the closest ones (RFC 8659 §3)
+	TLSA    map[string]Answer // by "PORT HOST"
+}
+
+// HostMeta is what XEP-0156 found.
+type HostMeta struct {
+	XMLErr, JSONErr     string
+	XMLLinks, JSONLinks []string // websocket and BOSH links
+}
+
+// Endpoint is one place where the server answers, or should.
+type Endpoint struct {
+	At      policy.Endpoint
+	Service Service
+	Source  string // "SRV", "host-meta", "default port", "asked for"
+	// Err is why there was no connection; Code is the SOCKS reply (0xF0…) if that
+	// is what failed.
+	Err  string
+	Code byte
+
+	Plain  *Stream // before TLS; nil for direct TLS
+	Secure *Stream // inside TLS
+	TLS    *TLS
+
+	Injection    *Injection
+	UnknownHost  *Stream // opened for a domain that does not exist
+	Preauth      *Preauth
+	HTTP         string // first line of the answer to an HTTP request, "" for none
+	Registration *Registration
+}
+
+// Stream is what a stream's opening showed.
+type Stream struct {
+	Err               string
+	From, ID          string
+	Version           string
+	Lang              string
+	Features          []string // "NAMESPACE NAME" in order
+	StartTLS          string   // "", "offered" or "required"
+	Mechanisms, SASL2 []string
+	Bindings          []string // XEP-0440
+	FAST              bool
+	Dialback          bool
+	Register          bool
+	Limits            *AdvertisedLimits
+	CapsNode          string
+	Error             string // stream error condition
+	Elsewhere         string // see-other-host, or another place of a redirect
+}
+
+// AdvertisedLimits are XEP-0478's.
+type AdvertisedLimits struct{ MaxBytes, IdleSeconds int64 }
+
+// TLS is what an endpoint's TLS can do.
+type TLS struct {
+	Err string // why no handshake came about
+	// Versions by name: "1.0" … "1.3"; the value is "" where the version is
+	// accepted, otherwise how it was refused.
+	Versions map[string]string
+	// Accepted are the cipher suites by version, as IANA names them; only classes
+	// that matter are tried (see package probe).
+	Accepted map[string][]string
+	Group    string // that of the best handshake
+	PQ       bool   // X25519MLKEM768 is taken
+	ALPN     string // what was selected when "xmpp-client" or "xmpp-server" was offered
+	Chain    []*x509.Certificate
+	ChainErr string // why it does not lead to a root
+	NameErr  string // why the leaf is not for the domain
+	Identity string // the name that fits
+	SCTs     []SCT
+	Staple   string // "", "good", "revoked", "unknown" or an error
+	Exporter bool   // tls-exporter can be had
+}
+
+// SCT is a signed certificate timestamp (RFC 6962 §3.2).
+type SCT struct {
+	Log   string // the log's description, "" for an unknown one
+	From  string // "certificate", "tls" or "ocsp"
+	At    time.Time
+	Valid bool
+	Why   string
+}
+
+// Injection is what came of sending XML behind <starttls/> in the same write.
+type Injection struct {
+	Err        string
+	Accepted   bool   // what was injected was answered inside TLS
+	AfterClear string // XML that came in the clear behind <proceed/>
+}
+
+// Preauth is what a stranger can make the server hold.
+type Preauth struct {
+	Bytes   int           // sent in one element when the server ended it
+	Time    time.Duration // open without a login when the server ended it
+	Limited bool          // either limit was met within what was tried
+	Err     string
+}
+
+// Registration is what in-band registration says.
+type Registration struct {
+	Err             string
+	Offered         bool
+	Fields          []string
+	Captcha, Invite bool
+	Instructions    string
+}
+
+// Onion is what the Tor network says of an onion address.
+type Onion struct {
+	Address   string
+	Code      byte // the SOCKS reply of the first try
+	Reached   bool
+	Clearnet  []string // names outside .onion that the service showed, and where
+	Twin      string   // its clearnet domain, if it is known
+	TwinSame  *bool    // same software and contacts
+	SecondKey string   // SPKI over a second circuit, "" if not seen
+	FirstKey  string
+}
+
+// Login is what was seen with an account.
+type Login struct {
+	Err       string
+	Mechanism string
+	Binding   string
+	// Downgrade says what came of a login whose channel binding was wrong on
+	// purpose: "refused" is good.
+	Downgrade string
+	Server    Disco
+	Account   Disco
+	Software  string // XEP-0092
+	Contacts  []string
+}
+
+// Disco is an answer to disco#info and disco#items.
+type Disco struct {
+	Err        string
+	Identities []string // "CATEGORY/TYPE"
+	Features   []string
+	Items      []string
+}
