@@ -20,7 +20,9 @@ type hostedHere struct {
 	ended   chan error
 }
 
-func (h *hostedHere) Hosts(domain string) bool { return domain == "bücher.example" || domain == "home.example" }
+func (h *hostedHere) Hosts(domain string) bool {
+	return domain == "bücher.example" || domain == "home.example"
+}
 
 func (h *hostedHere) Serve(ctx context.Context, conn net.Conn, c LocalClient) {
 	h.mu.Lock()

@@ -29,6 +29,7 @@ type daemon struct {
 	load      func() (*settings, error)
 	wiring    *wiring
 	gateway   *proxy.Gateway
+	node      *node // nil: there is none
 	tor       *torKeeper
 	listeners *listenerSet
 	recorder  *metrics.Recorder
@@ -114,9 +115,12 @@ func (d *daemon) drain(events <-chan service.Event) {
 			}
 		}
 	}()
+	var node sync.WaitGroup
+	node.Go(func() { d.node.close(ctx) }) // the gateway waits for its clients as well
 	if err := d.gateway.Shutdown(ctx); err != nil {
 		d.log.Warn("sessions were cut off", "err", err)
 	}
+	node.Wait()
 	if err := d.listeners.Close(); err != nil {
 		d.log.Warn("a listener did not close", "err", err)
 	}
@@ -156,6 +160,9 @@ func (d *daemon) Reload(context.Context) error {
 	if !next.sameTor(before) {
 		d.console.warn("what [tor] says now holds from the next start on")
 	}
+	if !next.sameNode(before) {
+		d.console.warn("what [node] says now holds from the next start on, but for its listeners and the certificate's files")
+	}
 	return nil
 }
 
@@ -165,12 +172,19 @@ func (d *daemon) prepareReload() (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := next.fitsNode(d.node); err != nil {
+		return nil, err
+	}
 	change, err := d.listeners.prepare(next.places())
 	if err != nil {
 		return nil, err
 	}
 	live, err := d.wiring.change(next)
 	if err != nil {
+		change.abandon()
+		return nil, err
+	}
+	if err := d.node.recertify(next); err != nil {
 		change.abandon()
 		return nil, err
 	}
@@ -189,6 +203,7 @@ func (d *daemon) Status() control.Status {
 	s.Version, s.PID, s.Started = version, os.Getpid(), d.started
 	s.Tor = d.tor.Status()
 	s.Listeners = d.listeners.list()
+	s.Node = d.node.status()
 	s.Sessions = control.Counts{Open: len(d.gateway.Sessions(done())), Total: d.recorder.Accepted()}
 	return s
 }

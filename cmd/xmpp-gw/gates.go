@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,6 +14,7 @@ import (
 	"xmpp-gw/internal/forward"
 	"xmpp-gw/internal/haproxy"
 	"xmpp-gw/onion"
+	"xmpp-gw/server"
 )
 
 // maxSocketPath leaves room in a unix socket's address (unix(7): 108 bytes).
@@ -24,6 +27,7 @@ type gates struct {
 	dir    string
 	limits func() forward.Limits
 	log    *slog.Logger
+	node   *node // nil: there is none
 
 	mu        sync.Mutex
 	open      map[gateKey]*gate
@@ -38,9 +42,10 @@ type gateKey struct {
 // gate is one of them.
 type gate struct {
 	settings  gateSettings
-	forwarder *forward.Forwarder // nil: tor connects to the target
-	probe     *forward.Probe     // then
-	path      string
+	forwarder *forward.Forwarder // nil: tor connects to the target, or it is the node
+	probe     *forward.Probe     // where tor connects to the target
+	inside    *forward.Gate      // where the node is the target
+	at        string             // what tor connects to; "": the target
 }
 
 type gateSettings struct {
@@ -73,8 +78,8 @@ func (g *gates) targets(service onion.Service) ([]onion.Port, error) {
 			}
 			g.open[key] = one
 		}
-		if path := g.open[key].path; path != "" {
-			p.Target = "unix:" + path
+		if at := g.open[key].at; at != "" {
+			p.Target = at
 		}
 		ports = append(ports, p)
 	}
@@ -82,6 +87,9 @@ func (g *gates) targets(service onion.Service) ([]onion.Port, error) {
 }
 
 func (g *gates) make(key gateKey, s gateSettings) (*gate, error) {
+	if kind, ok := nodeTarget(s.target); ok {
+		return g.makeNode(key, s, kind)
+	}
 	target, err := egress.ParseLocal(s.target)
 	if err != nil {
 		return nil, err
@@ -96,18 +104,53 @@ func (g *gates) make(key gateKey, s gateSettings) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
+	l, err := g.socket(key)
+	if err != nil {
+		return nil, err
+	}
+	one.at = addressText(l)
+	one.forwarder = forward.To(forward.NewGate(l, forward.Options{CircuitID: true, Limits: s.limits, Log: log}),
+		forward.Target{Dial: target.DialContext, Proxy: version})
+	return one, nil
+}
+
+// makeNode makes a gate behind which the node is.
+func (g *gates) makeNode(key gateKey, s gateSettings, kind server.ListenerKind) (*gate, error) {
+	if err := g.node.notForOthers(); err != nil {
+		return nil, err
+	}
+	if s.proxy != "" {
+		return nil, errors.New("the node knows the circuits without a PROXY header; publish it again with --proxy none")
+	}
+	var l net.Listener
+	var err error
+	if s.circuits {
+		l, err = g.socket(key)
+	} else { // perhaps the system's tor, another user, who may not connect to our sockets
+		l, err = open("127.0.0.1:0")
+	}
+	if err != nil {
+		return nil, err
+	}
+	one := &gate{settings: s, at: addressText(l)}
+	one.inside = forward.NewGate(l, forward.Options{
+		CircuitID: s.circuits, Limits: s.limits, Log: g.log.With("service", key.service, "port", key.port),
+	})
+	go g.node.serveOnion(one.inside, kind)
+	return one, nil
+}
+
+// socket opens the socket of a port.
+func (g *gates) socket(key gateKey) (net.Listener, error) {
 	dir, err := g.folder()
 	if err != nil {
 		return nil, err
 	}
-	one.path = filepath.Join(dir, fmt.Sprintf("%s-%d", key.service, key.port))
-	l, err := openUnix(one.path)
+	l, err := openUnix(filepath.Join(dir, fmt.Sprintf("%s-%d", key.service, key.port)))
 	if err != nil {
 		return nil, fmt.Errorf("open the socket for an onion service: %w", err)
 	}
-	one.forwarder = forward.To(forward.NewGate(l, forward.Options{CircuitID: true, Limits: s.limits, Log: log}),
-		forward.Target{Dial: target.DialContext, Proxy: version})
-	return one, nil
+	return l, nil
 }
 
 // folder is where the sockets are: this user's alone, and with a path that the
@@ -161,6 +204,8 @@ func (g *gates) check(ctx context.Context, service string, port int) (refused ui
 	switch {
 	case one == nil:
 		return 0, nil
+	case one.inside != nil:
+		return one.inside.Refused(), nil
 	case one.forwarder == nil:
 		return 0, one.probe.Check(ctx)
 	}
@@ -170,5 +215,8 @@ func (g *gates) check(ctx context.Context, service string, port int) (refused ui
 func (o *gate) close() {
 	if o.forwarder != nil {
 		o.forwarder.Close()
+	}
+	if o.inside != nil {
+		o.inside.Close()
 	}
 }

@@ -20,6 +20,10 @@ const (
 	kindSTARTTLS  = "c2s"
 	kindDirectTLS = "c2s-tls"
 	kindMetrics   = "metrics"
+
+	// Those of the node's clients alone.
+	kindNodeSTARTTLS  = "node-c2s"
+	kindNodeDirectTLS = "node-c2s-tls"
 )
 
 // place is where to listen, and for what.
@@ -80,6 +84,9 @@ func missingIPv6(p place, err error) bool {
 // listenProblem is what a person is told of a place that cannot be listened at.
 func listenProblem(p place, err error) error {
 	key := "listen." + strings.ReplaceAll(p.kind, "-", "_")
+	if name, ok := strings.CutPrefix(p.kind, "node-"); ok {
+		key = "node." + strings.ReplaceAll(name, "-", "_")
+	}
 	problem := &problem{
 		what: fmt.Sprintf("cannot listen at %s (%s)", p.address, kindText(p.kind)),
 		why:  err.Error(),

@@ -36,7 +36,7 @@ func publishCommand(u *ui) *cli.Command {
 			"The service is published as long as `xmpp-gw run` runs, at the same address each time. NAME is \"node\" if none is given.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "port", Usage: "publish `PORT[=TARGET]`, as often as there are ports (5222, 5223, 5269, 80)"},
-			&cli.StringFlag{Name: "target", Usage: "the server that ports without a target of their own lead to: `IP:PORT` or unix:PATH (alone: as port 5222)"},
+			&cli.StringFlag{Name: "target", Usage: "the server that ports without a target of their own lead to: `IP:PORT`, unix:PATH or node, the bundled one (alone: as port 5222)"},
 			&cli.StringFlag{Name: "proxy", Usage: "give the server a PROXY header of this `VERSION`: v1, v2 or none"},
 			&cli.BoolFlag{Name: "circuit-id", Value: true, Usage: "limit connections by circuit, as Tor tells them apart"},
 			&cli.BoolFlag{Name: "pow", Usage: "switch on Tor's proof-of-work defence"},
@@ -137,6 +137,9 @@ func publishedPorts(ports []string, target string) (list []control.OnionPort, er
 
 // plainTarget is a target as it is kept: localhost is a number there.
 func plainTarget(s string) (string, error) {
+	if _, ok := nodeTarget(s); ok {
+		return s, nil
+	}
 	if port, ok := strings.CutPrefix(s, "localhost:"); ok {
 		s = net.JoinHostPort("127.0.0.1", port)
 	}

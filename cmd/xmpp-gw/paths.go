@@ -66,6 +66,7 @@ func (p paths) check() error {
 
 func (p paths) control() string { return filepath.Join(p.runtime, "control.sock") }
 func (p paths) ca() string      { return filepath.Join(p.state, "ca") }
+func (p paths) onions() string  { return filepath.Join(p.state, "onions") }
 func (p paths) pins() string    { return filepath.Join(p.state, "pins") }
 
 // systemControl is the control socket of the service that systemd/ installs.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -44,6 +45,9 @@ func policyExplain(c *cli.Context, u *ui) error {
 	}
 	if p, err := findPaths(c.String("state-dir"), os.Getenv); err == nil {
 		s.Rules.Known = p.book().Known // without a state folder there is nothing to know
+		if domain == hostedDomain(p, s) {
+			return explainHosted(c, u, s, domain)
+		}
 	}
 	d, err := s.Rules.Decide(policy.Target{Domain: domain})
 	e := config.Explain(d, err)
@@ -51,4 +55,40 @@ func policyExplain(c *cli.Context, u *ui) error {
 		return u.json(e)
 	}
 	return e.WriteText(u.out)
+}
+
+// hostedHere is the document of `policy explain --json` for the node's domain.
+type hostedHere struct {
+	Domain    string   `json:"domain"`
+	Allowed   bool     `json:"allowed"`
+	Route     string   `json:"route"` // "node"
+	Sentences []string `json:"sentences"`
+	Source    string   `json:"source"` // where the domain is set
+}
+
+// explainHosted is what holds for the domain of the bundled server.
+func explainHosted(c *cli.Context, u *ui, s *settings, domain string) error {
+	h := hostedHere{Domain: domain, Allowed: true, Route: "node", Source: s.NodeSource(), Sentences: []string{
+		"It is served by the bundled server in this process, and nothing about it goes out.",
+		map[string]string{
+			"invite": "Who has an invitation can make an account (`xmpp-gw account invite`).",
+			"closed": "Accounts are made with `xmpp-gw account add` alone.",
+			"open":   "Everybody who can connect can make an account.",
+		}[s.Node.Registration],
+	}}
+	switch {
+	case s.Node.Publish:
+		h.Sentences = append(h.Sentences, "Others reach it at its onion service, node.")
+	case len(s.Node.C2S)+len(s.Node.C2STLS) > 0:
+		h.Sentences = append(h.Sentences, "Others reach it at "+strings.Join(slices.Concat(s.Node.C2S, s.Node.C2STLS), ", ")+".")
+	}
+	if c.Bool("json") {
+		return u.json(h)
+	}
+	u.printf("%s: served here\n", policy.DisplayDomain(domain))
+	for _, sentence := range h.Sentences {
+		u.printf("  %s\n", sentence)
+	}
+	u.printf("\ndomain  %s  %s\n", domain, printable(h.Source))
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,7 +132,7 @@ func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
 			next = minTime(next, old.Until)
 		}
 	}
-	keys, keysErr := p.auths.List()
+	keys, keysErr := p.clientKeys()
 	failures[authKeys] = keysErr
 	if len(services) > 0 {
 		p.tor.want()
@@ -141,6 +142,18 @@ func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
 	}
 	p.gates.keep(services) // after tor was told to connect elsewhere
 	return next, err
+}
+
+// clientKeys are the keys for other people's services: of the configuration's
+// folder, and then ours, which take the place of those for the same address.
+func (p *publisher) clientKeys() (keys []onion.ClientKey, err error) {
+	if dir := p.settings().Onion.ClientKeys; dir != "" {
+		if keys, err = onion.ReadClientKeys(dir); err != nil {
+			err = fmt.Errorf("onion.client_keys: %w", err)
+		}
+	}
+	own, ownErr := p.auths.List()
+	return append(keys, own...), errors.Join(err, ownErr)
 }
 
 // report keeps why something failed, and prints what is new of it.

@@ -560,3 +560,35 @@ func TestReplacedOnce(t *testing.T) {
 	}
 	s.has(second, o.Address)
 }
+
+// The configuration may name a folder of keys, as Tor has them.
+func TestClientKeysOfConfiguration(t *testing.T) {
+	tor := newFakeTor("")
+	s := publish(t, "managed", nil)
+	s.tors <- tor
+	s.add("node", "127.0.0.1:1")
+	client, err := s.p.AddClient(context.Background(), "node", "romeo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "romeo.auth_private")
+	if err := os.WriteFile(file, []byte(client.Private+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.p.applying <- struct{}{}
+	s.p.settings().Onion.ClientKeys = dir
+	<-s.p.applying
+	s.p.changed()
+	s.eventually("a key", func() bool {
+		tor.mu.Lock()
+		defer tor.mu.Unlock()
+		return len(tor.keys) == 1 && tor.keys[0].Address() == client.Address
+	})
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.p.clientKeys(); err == nil || !strings.Contains(err.Error(), "chmod 600") || strings.Contains(err.Error(), "x25519") {
+		t.Errorf("a key that others may read: %v", err)
+	}
+}

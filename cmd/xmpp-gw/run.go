@@ -76,6 +76,9 @@ func runDaemon(c *cli.Context, u *ui) error {
 	}
 	if err != nil {
 		ctl.Close()
+		if d != nil {
+			d.node.close(c.Context)
+		}
 		return err
 	}
 	if w := d.wiring.warning(); w != "" {
@@ -161,8 +164,12 @@ func (d *daemon) listen() error {
 
 // serve serves l until it is closed.
 func (d *daemon) serve(l net.Listener, kind string) io.Closer {
-	if kind == kindMetrics {
+	switch kind {
+	case kindMetrics:
 		return metrics.Serve(l, version, d.snapshot)
+	case kindNodeSTARTTLS, kindNodeDirectTLS:
+		d.node.listen(l, kind, d.log)
+		return l
 	}
 	speaks := proxy.STARTTLS
 	if kind == kindDirectTLS {

@@ -86,6 +86,8 @@ func (s *settings) places() []place {
 	}
 	add(kindSTARTTLS, s.Listen.C2S...)
 	add(kindDirectTLS, s.Listen.C2STLS...)
+	add(kindNodeSTARTTLS, s.Node.C2S...)
+	add(kindNodeDirectTLS, s.Node.C2STLS...)
 	if s.Listen.Metrics != "" {
 		add(kindMetrics, s.Listen.Metrics)
 	}
@@ -106,12 +108,16 @@ func (s *settings) sameTor(other *settings) bool { return reflect.DeepEqual(s.To
 
 // certificateNames are the domains that the machine's authority may certify; nil
 // is any. It is bound to the configuration's domains where these are all that a
-// client can ask for.
-func (s *settings) certificateNames() []string {
+// client can ask for, and to that of the node, which is hosted ("" for none).
+func (s *settings) certificateNames(hosted string) []string {
 	if s.Rules.Default.Route.V.Kind != policy.RouteBlock {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(s.Rules.Domains))
+	list := slices.Sorted(maps.Keys(s.Rules.Domains))
+	if hosted != "" && !slices.Contains(list, hosted) {
+		list = append(list, hosted)
+	}
+	return list
 }
 
 // limits is what clients may cost.

@@ -26,7 +26,7 @@ type onionShelf struct {
 
 // openShelf opens the folders in the state directory.
 func openShelf(p paths, settings func() *settings) (*onionShelf, error) {
-	services, err := onion.OpenShelf(filepath.Join(p.state, "onions"))
+	services, err := onion.OpenShelf(p.onions())
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of onion services: %w", err)
 	}
@@ -115,17 +115,27 @@ func (s *onionShelf) Publish(_ context.Context, p control.Publication) (control.
 	return describeOnion(e), nil
 }
 
+// keyOnlyTarget is the target of a service of which there is only a key. It is this
+// gateway's own, so that the service is not published before it has another.
+const keyOnlyTarget = "127.0.0.1:5222"
+
 // create puts a new service on the shelf.
 func (s *onionShelf) create(p control.Publication, now *settings) (onion.Entry, error) {
 	// Only a tor of our own can tell circuits apart.
 	service := onion.Service{Name: p.Name, Disabled: p.KeyOnly, CircuitID: now.Tor.Mode != "system"}
+	if len(p.Ports) == 0 && !p.KeyOnly && now.othersReachNode() {
+		for _, port := range nodePorts() {
+			p.Ports = append(p.Ports, control.OnionPort{Port: port.Virtual, Target: port.Target})
+		}
+	}
 	if p.KeyOnly && len(p.Ports) == 0 {
-		p.Ports = []control.OnionPort{{Port: 5222, Target: "127.0.0.1:5222"}}
+		p.Ports = []control.OnionPort{{Port: 5222, Target: keyOnlyTarget}}
 	}
 	if len(p.Ports) == 0 {
 		return onion.Entry{}, &control.Error{
 			What: "nothing says what the onion service leads to",
-			Hint: "name the server with --target, such as --target 127.0.0.1:15222, or ports one by one with --port 5269=127.0.0.1:5269",
+			Hint: "name the server with --target, such as --target 127.0.0.1:15222, or ports one by one with --port 5269=127.0.0.1:5269; " +
+				"the bundled server is published with publish = true under [node]",
 		}
 	}
 	if err := s.lay(&service, p); err != nil {
@@ -180,7 +190,10 @@ func over[T any](to *T, with *T) {
 
 // Unpublish is part of [control.Onions].
 func (s *onionShelf) Unpublish(_ context.Context, name string, forgetKey bool) error {
-	var err error
+	err := s.nodeStays(name, forgetKey)
+	if err != nil {
+		return err
+	}
 	if forgetKey {
 		err = s.services.Remove(name)
 	} else {
@@ -194,6 +207,12 @@ func (s *onionShelf) Unpublish(_ context.Context, name string, forgetKey bool) e
 
 // Rotate is part of [control.Onions].
 func (s *onionShelf) Rotate(_ context.Context, name string, overlap time.Duration) (control.Onion, error) {
+	if s.isNodeDomain(name) {
+		return control.Onion{}, &control.Error{
+			What: "the onion service keeps its address", Why: "the accounts of the node are at this address, and would all have another one",
+			Hint: "give the node a domain of your own under [node] first",
+		}
+	}
 	e, err := s.services.Rotate(name, overlap)
 	if err != nil {
 		return control.Onion{}, refusal("the onion service keeps its address", err)

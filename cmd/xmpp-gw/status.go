@@ -121,6 +121,9 @@ func writeStatus(w io.Writer, colour bool, r statusReport, now time.Time) {
 	}
 	head("tor", torText(s.Tor))
 	head("listening", listening(s.Listeners))
+	if s.Node != nil {
+		head("node", nodeText(*s.Node))
+	}
 	for _, o := range r.Onions {
 		head("onion", onionLine(o))
 	}
@@ -195,6 +198,10 @@ func kindText(kind string) string {
 		return "STARTTLS"
 	case kindDirectTLS:
 		return "direct TLS"
+	case kindNodeSTARTTLS:
+		return "STARTTLS, the node alone"
+	case kindNodeDirectTLS:
+		return "direct TLS, the node alone"
 	}
 	return kind
 }

@@ -51,7 +51,7 @@ func openCA(c *cli.Context) (*localca.CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return localca.Open(p.ca(), s.certificateNames())
+	return localca.Open(p.ca(), s.certificateNames(hostedDomain(p, s)))
 }
 
 func trustInstall(_ *cli.Context, u *ui, ca *localca.CA) error {

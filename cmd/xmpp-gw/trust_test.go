@@ -81,7 +81,7 @@ func TestTrust(t *testing.T) {
 	// Other domains make another certificate of the same key: it takes the first
 	// one's place.
 	write("[default]\nroute = \"block\"\n[domain.\"a.example\"]\nroute = \"tor\"\n")
-	do(exitDone, "speaks for:  a.example\ninstalled:   no", "show")
+	do(exitDone, "speaks for:  a.example, localhost\ninstalled:   no", "show")
 	do(exitDone, "the system trusts the authority from now on", "install")
 	do(exitDone, "installed:   yes", "show")
 	if n := files(); n != 1 {

@@ -28,13 +28,14 @@ import (
 // assemble puts the daemon together: the only place that knows all its parts.
 //
 //	settings ── rules ────────────────► proxy.Gateway ◄── localca (client leg)
-//	        └── hops, DNS ─► egress.Set ─┘    ▲    └───── tlsauth.PinStore
-//	                            ▲             └ listeners
-//	                        torKeeper
+//	        └── hops, DNS ─► egress.Set ─┘    ▲    ├───── tlsauth.PinStore
+//	                            ▲             │    └────► node (its own domain)
+//	                        torKeeper         └ listeners   ▲
+//	                                              gates ────┘ (onion service)
 //
 // The address book of other people's onions goes into the rules, and the gateway
 // tells it of logins there.
-func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*settings, error)) (*daemon, error) {
+func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*settings, error)) (_ *daemon, err error) {
 	d := &daemon{
 		console: c, log: log, load: load, settings: s,
 		state: "starting", recorder: new(metrics.Recorder),
@@ -69,10 +70,30 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 		log.Warn("a remembered server key cannot be read; its domain is refused until the line is put right", "err", err)
 	}
 	book := p.book()
-	d.wiring = &wiring{paths: p, tor: d.tor.SOCKS, book: book}
+	shelf, err := openShelf(p, d.current)
+	if err != nil {
+		return nil, err
+	}
+	hosted, err := nodeDomain(shelf.services, s)
+	if err != nil {
+		return nil, err
+	}
+	d.wiring = &wiring{paths: p, tor: d.tor.SOCKS, book: book, hosted: hosted}
 	live, err := d.wiring.change(s)
 	if err != nil {
 		return nil, err
+	}
+	if d.node, err = openNode(context.Background(), p, s, hosted, d.wiring.ServerConfig, log.With("part", "node")); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			d.node.close(context.Background())
+		}
+	}()
+	var local proxy.Local
+	if d.node != nil { // not a nil pointer in a full interface
+		local = d.node
 	}
 	d.gateway, err = proxy.New(proxy.Config{
 		Decide:            live.Decide,
@@ -84,6 +105,7 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 		Certificates:      d.wiring,
 		Pins:              pins,
 		Onions:            book,
+		Local:             local,
 		Circuit:           d.tor.Circuit,
 		Log:               log,
 		Observer:          d.recorder,
@@ -91,11 +113,8 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 	if err != nil {
 		return nil, err
 	}
-	shelf, err := openShelf(p, d.current)
-	if err != nil {
-		return nil, err
-	}
 	g := newGates(filepath.Join(p.runtime, "gates"), func() forward.Limits { return d.current().onionLimits() }, log.With("part", "onion"))
+	g.node = d.node
 	d.publisher = newPublisher(shelf, d.tor, g, c, func() { service.Status(d.summary()) })
 	d.listeners = newListenerSet(d.serve)
 	shelf.listening = d.listeners.list
@@ -107,7 +126,9 @@ type wiring struct {
 	paths paths
 	tor   func(context.Context) (string, error)
 	book  *addressbook.Store
-	ca    atomic.Pointer[localca.CA]
+	// hosted is the domain of the node, "" without one.
+	hosted string
+	ca     atomic.Pointer[localca.CA]
 
 	// replaced: the last change made the authority's certificate anew.
 	replaced bool
@@ -145,7 +166,7 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 	if err != nil {
 		return proxy.Live{}, err
 	}
-	ca, err := localca.Open(w.paths.ca(), s.certificateNames())
+	ca, err := localca.Open(w.paths.ca(), s.certificateNames(w.hosted))
 	if err != nil {
 		return proxy.Live{}, err
 	}

@@ -73,11 +73,13 @@ type Tor struct {
 	Bridges []string // lines that onion.ParseBridge reads; whoever loads them checks them
 }
 
-// Onion says what the clients of a published onion service may cost; 0 is no
-// bound.
+// Onion says what the clients of a published onion service may cost (0 is no
+// bound), and what is known of other people's.
 type Onion struct {
 	CircuitConnections int // at a time, of one circuit
 	CircuitPerMinute   int // new ones in a minute, of one circuit
+
+	ClientKeys string // a folder with .auth_private files of Tor's; "" is none
 }
 
 // DNS says who is asked for names, over the decided route.

@@ -50,11 +50,13 @@ var sections = []section{
 		{"bridges", `[]`, "Bridge lines for networks that block Tor (obfs4, snowflake, webtunnel or plain), as bridges.torproject.org gives them; they need a managed Tor.",
 			func(c *Config, v value) error { return v.texts(&c.Tor.Bridges) }},
 	}},
-	{"onion", "What one Tor circuit may do at the onion services that `xmpp-gw onion publish` publishes; 0 is no bound.", []key[*Config]{
+	{"onion", "What one Tor circuit may do at the onion services that `xmpp-gw onion publish` publishes (0 is no bound), and keys for other people's.", []key[*Config]{
 		{"circuit_connections", "64", "How many connections one circuit may have open.",
 			func(c *Config, v value) error { return v.number(&c.Onion.CircuitConnections, 0, 1_000_000) }},
 		{"circuit_per_minute", "120", "How many connections one circuit may open in a minute.",
 			func(c *Config, v value) error { return v.number(&c.Onion.CircuitPerMinute, 0, 1_000_000) }},
+		{"client_keys", `""`, "A folder with keys for private onion services of others, ADDRESS.auth_private as Tor's ClientOnionAuthDir has them; beside those of `xmpp-gw onion auth add`, which go before them.",
+			func(c *Config, v value) error { return v.path(&c.Onion.ClientKeys) }},
 	}},
 	{"dns", "Who is asked for names, in turn, over the decided route; never the system's resolver.", []key[*Config]{
 		{"servers", `["tls://9.9.9.9:853#dns.quad9.net", "tls://1.1.1.1:853#cloudflare-dns.com"]`, "tls://IP:PORT#NAME or tcp://IP:PORT.",

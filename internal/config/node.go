@@ -207,6 +207,16 @@ func (l *loader) checkNode() {
 	}
 }
 
+// NodeSource is where the node's domain is set: FILE:LINE, or [BuiltIn].
+func (c *Config) NodeSource() string {
+	for _, key := range []string{"domain", "publish"} {
+		if line := c.lines[join("node", key)]; line > 0 {
+			return fmt.Sprintf("%s:%d", c.File, line)
+		}
+	}
+	return BuiltIn
+}
+
 // nodeWarnings are those about the node.
 func (c *Config) nodeWarnings(warn func(format string, args ...any)) {
 	n := c.Node

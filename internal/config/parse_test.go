@@ -81,8 +81,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestEveryKey(t *testing.T) {
-	c := parse(t, "\ufeff"+strings.ReplaceAll(`# A file with CRLF line ends.
-[listen]
+	c := parse(t, "\ufeff"+strings.ReplaceAll(`[listen] # in a file with CRLF line ends
 c2s = [
 	"127.0.0.1:0",  # a comment
 	'unix:c2s.sock',
@@ -100,6 +99,7 @@ torrc = "extra.torrc"
 [onion]
 circuit_connections = 0
 circuit_per_minute = 7
+client_keys = "keys"
 [dns]
 servers = ["tcp://127.0.0.1:53"]
 ca = "ca.pem"
@@ -140,7 +140,7 @@ password_file = "pw"
 	if got := c.Tor; !reflect.DeepEqual(got, Tor{"system", []string{"unix:/run/x"}, "unix:/etc/run/control", "/etc/extra.torrc", []string{}}) {
 		t.Errorf("%+v", got)
 	}
-	if got := c.Onion; got != (Onion{0, 7}) {
+	if got := c.Onion; got != (Onion{0, 7, "/etc/keys"}) {
 		t.Errorf("%+v", got)
 	}
 	if m := c.MistakeAt(errors.New("no"), "onion", "circuit_per_minute"); m.Error() != "/etc/gw.toml:"+strconv.Itoa(m.Line)+": circuit_per_minute: no" || m.Line < 2 {

@@ -33,6 +33,19 @@ type Status struct {
 	Tor         Tor        `json:"tor"`
 	Listeners   []Listener `json:"listeners"`
 	Sessions    Counts     `json:"sessions"`
+	// Node is the bundled server, absent where there is none.
+	Node *Node `json:"node,omitempty"`
+}
+
+// Node is the bundled server's state.
+type Node struct {
+	Domain string `json:"domain"` // whose accounts live there
+	// Connections are those that are open, logged in or not; Sessions the clients
+	// that are logged in, of which Waiting have lost their connection and may come
+	// back (XEP-0198).
+	Connections int `json:"connections"`
+	Sessions    int `json:"sessions"`
+	Waiting     int `json:"waiting"`
 }
 
 // The states of the daemon and of Tor.
@@ -62,7 +75,7 @@ type Tor struct {
 
 // Listener is one place where the daemon accepts connections.
 type Listener struct {
-	Kind    string `json:"kind"`    // "c2s", "c2s-tls" or "metrics"
+	Kind    string `json:"kind"`    // "c2s", "c2s-tls", "node-c2s", "node-c2s-tls" or "metrics"
 	Address string `json:"address"` // HOST:PORT or unix:PATH
 }
 
