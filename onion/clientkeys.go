@@ -58,8 +58,13 @@ func (c *ClientKeys) Remove(address string) error {
 }
 
 // List gives all keys, by address.
-func (c *ClientKeys) List() ([]ClientKey, error) {
-	files, err := os.ReadDir(c.dir)
+func (c *ClientKeys) List() ([]ClientKey, error) { return ReadClientKeys(c.dir) }
+
+// ReadClientKeys gives the keys in a folder that is kept by somebody else, such as
+// a ClientOnionAuthDir of Tor's. Each file must be this user's (or root's) and closed
+// to others; what is no .auth_private file is left aside.
+func ReadClientKeys(dir string) ([]ClientKey, error) {
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +73,7 @@ func (c *ClientKeys) List() ([]ClientKey, error) {
 		if !strings.HasSuffix(f.Name(), privateSuffix) || strings.HasPrefix(f.Name(), ".") {
 			continue
 		}
-		path := filepath.Join(c.dir, f.Name())
+		path := filepath.Join(dir, f.Name())
 		b, err := ownfile.Read(path, ownfile.NoAccess, 4096)
 		if err != nil {
 			return nil, err
