@@ -25,12 +25,7 @@ type async struct {
 // called when all of it is written, or has failed. Who writes looks at
 // [Conn.Blocked] first, as what is kept is not bounded here.
 func (w *Conn) Async(drained func()) {
-	a := &async{drained: drained}
-	if sc, ok := w.Conn.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			a.raw = raw
-		}
-	}
+	a := &async{drained: drained, raw: w.raw}
 	a.try = func(fd uintptr) bool {
 		a.n, a.err = writeOnce(fd, a.p)
 		return true

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -9,25 +10,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitReadable returns when conn has something to read, has ended or has failed,
-// or its read deadline has passed. It takes no byte.
-func waitReadable(conn net.Conn) error {
+// socket is what conn is read and written by, nil when it is no socket.
+func socket(conn net.Conn) syscall.RawConn {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
-		return nil // not a socket: reading will wait
+		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return err
+		return nil
 	}
-	return raw.Read(readable)
+	return raw
 }
 
-// readable reports whether a read from fd would not block.
-func readable(fd uintptr) bool {
-	poll := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(poll[:], 0)
-	return n != 0 || err != nil && err != unix.EINTR && err != unix.EAGAIN
+// readOnce reads what is there, without waiting: nothing at all without an error
+// means that there is nothing yet.
+func readOnce(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(fd), p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return 0, nil
+		case err == nil && n == 0:
+			return 0, io.EOF
+		}
+		return max(n, 0), err
+	}
 }
 
 // hangupPoll is how often a waiting client's socket is looked at.

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // Conn is a socket below the TLS of a leg. It does two things that TLS hides
@@ -20,27 +21,35 @@ import (
 // make a burst of small stanzas a burst of small writes, and never later, which
 // would keep a stanza waiting for the one behind it.
 //
-// And it holds no buffer while it waits: a few bytes come into the connection's
-// own small one, and only when those were not enough is a large one taken.
+// And it holds no large buffer while it waits: a few bytes come into the
+// connection's own small one, and only when those were not enough is a large one
+// taken. Who waits with [Conn.Wait] before it reads needs neither.
 type Conn struct {
 	net.Conn
 	// BeforeWait, if set, is called before a read that may wait; its error ends the read.
 	BeforeWait func() error
 
 	data   []byte // read and not handed on, in tiny or pooled
+	tiny   *[512]byte
 	pooled *[bufferSize]byte
-	more   bool // the last read filled its buffer: there is probably more
+	more   bool  // the last read filled its buffer: there is probably more
+	err    error // what Wait read in place of bytes
+
+	raw  syscall.RawConn // nil where the connection is no socket
+	look func(fd uintptr) bool
 
 	records bool // what passes is TLS records (RFC 8446 §5.1)
 	left    int  // bytes of the current record that were not handed on
 
 	out *async // nil: writes wait
-
-	tiny [512]byte
 }
 
 // New puts a wire on conn.
-func New(conn net.Conn) *Conn { return &Conn{Conn: conn} }
+func New(conn net.Conn) *Conn {
+	w := &Conn{Conn: conn, raw: socket(conn)}
+	w.look = w.take
+	return w
+}
 
 // Buffered is the number of bytes that were read of the socket and not handed on.
 func (w *Conn) Buffered() int { return len(w.data) }
@@ -98,15 +107,37 @@ func (w *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Wait returns when the socket can be read, or has failed. A connection that is
-// no socket is not waited for here.
+// Wait returns when something was read of the socket, or a read will tell why not.
+// It waits without any buffer and with little stack. A connection that is no socket
+// is not waited for here.
 func (w *Conn) Wait() error {
+	if len(w.data) > 0 {
+		return nil
+	}
 	if w.BeforeWait != nil {
 		if err := w.BeforeWait(); err != nil {
 			return err
 		}
 	}
-	return waitReadable(w.Conn)
+	if w.raw == nil {
+		return nil
+	}
+	w.tiny = nil
+	return w.raw.Read(w.look)
+}
+
+// take reads into a buffer that it has only when there is something to read. It
+// reports false when there is nothing yet.
+func (w *Conn) take(fd uintptr) bool {
+	b := buffers.Get().(*[bufferSize]byte)
+	n, err := readOnce(fd, b[:])
+	if n > 0 {
+		w.pooled, w.data, w.more = b, b[:n], n == len(b)
+		return true
+	}
+	buffers.Put(b)
+	w.err = err
+	return err != nil
 }
 
 // direct reads the rest of a large record straight to where it is wanted.
@@ -129,12 +160,21 @@ func (w *Conn) fill() error {
 			return err
 		}
 	}
-	into := w.tiny[:]
+	if err := w.err; err != nil {
+		w.err = nil
+		return err
+	}
 	if w.more && w.pooled == nil {
 		w.pooled = buffers.Get().(*[bufferSize]byte)
 	}
+	var into []byte
 	if w.pooled != nil {
 		into = w.pooled[:]
+	} else {
+		if w.tiny == nil {
+			w.tiny = new([512]byte)
+		}
+		into = w.tiny[:]
 	}
 	kept := copy(into, w.data)
 	n, err := w.Conn.Read(into[kept:])

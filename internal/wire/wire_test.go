@@ -108,7 +108,7 @@ func TestWireFlushesBeforeWaiting(t *testing.T) {
 	}
 }
 
-func TestWaitReadable(t *testing.T) {
+func TestWait(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	defer l.Close()
@@ -117,23 +117,45 @@ func TestWaitReadable(t *testing.T) {
 	server, err := l.Accept()
 	check(t, err)
 	defer server.Close()
+	w := New(server)
 
 	_ = server.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-	if err := waitReadable(server); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := w.Wait(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("with nothing to read: %v", err)
 	}
-	_ = server.SetReadDeadline(time.Time{})
-	_, _ = client.Write([]byte("x"))
-	for range 2 { // the byte stays, so that a second wait must see it again
-		check(t, waitReadable(server))
+	if w.pooled != nil || w.tiny != nil {
+		t.Error("who waits holds a buffer")
 	}
-	if n, err := server.Read(make([]byte, 2)); n != 1 || err != nil {
-		t.Errorf("the waits took the byte: %d, %v", n, err)
+	_ = server.SetReadDeadline(time.Time{})
+	_, _ = client.Write([]byte("xy"))
+	p := make([]byte, 1)
+	for _, want := range "xy" { // the second time there is nothing to wait for
+		check(t, w.Wait())
+		if n, err := w.Read(p); n != 1 || err != nil || p[0] != byte(want) {
+			t.Errorf("read %q, %v, want %q", p[:n], err, want)
+		}
+	}
+	big := make([]byte, 3*bufferSize/2)
+	if testing.AllocsPerRun(100, func() {
+		_, _ = client.Write(big[:100])
+		_ = w.Wait()
+		_, _ = w.Read(big)
+	}) != 0 {
+		t.Error("waiting allocates")
+	}
+	go func() { _, _ = client.Write(make([]byte, len(big))) }()
+	for got := 0; got < len(big); { // more than a buffer
+		check(t, w.Wait())
+		n, err := w.Read(big)
+		check(t, err)
+		got += n
 	}
 	time.AfterFunc(20*time.Millisecond, func() { _ = client.Close() })
-	check(t, waitReadable(server)) // an end can be read as well
-	if testing.AllocsPerRun(100, func() { readable(0) }) != 0 {
-		t.Error("looking at a socket allocates")
+	for range 2 { // an end is told by the read, as often as it is asked
+		check(t, w.Wait())
+		if n, err := w.Read(p); n != 0 || err != io.EOF {
+			t.Errorf("at the end: %d, %v", n, err)
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ type Reader struct {
 	err   error // final
 
 	// An idle reader waits with this much, and takes a buffer when something comes.
-	tiny [64]byte
+	tiny [24]byte
 }
 
 type state uint8
