@@ -104,11 +104,29 @@ func (s *Server) DeleteAccount(ctx context.Context, owner address.Address, gone 
 	return nil
 }
 
-// endAll ends the sessions of an account for good.
+// endAll ends the sessions of an account for good, and the connections on which it
+// is logged in and has no session yet.
 func (s *Server) endAll(owner address.Address, why error) {
+	for _, l := range s.unbound(owner) {
+		l.end(why)
+	}
 	for _, one := range s.Sessions(owner) {
 		one.gone(why)
 	}
+}
+
+// unbound are the connections of an account that have no session yet.
+func (s *Server) unbound(owner address.Address) (list []*link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.links {
+		l.mu.Lock()
+		if l.account == owner.Bare() && l.session == nil {
+			list = append(list, l)
+		}
+		l.mu.Unlock()
+	}
+	return list
 }
 
 // accounts is the server as saslserver sees it.

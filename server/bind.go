@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"errors"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/saslauth/saslserver"
 	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/server/store"
 )
 
 // bind binds a resource (RFC 6120 §7).
@@ -65,18 +67,23 @@ func (l *link) newSession(ctx context.Context, wanted string) (*Session, *Stanza
 	for range 8 {
 		holder, full := srv.table.add(s, srv.cfg.Limits.Sessions)
 		switch {
+		case full && srv.endWaiting(login.Account):
+			continue
 		case full: // RFC 6120 §7.6.2.1
 			l.out.reset()
 			return nil, ErrResourceConstraint.Because("The account has as many sessions as it may have.")
 		case holder == nil:
-			if err := s.begin(ctx); err != nil {
-				srv.log.Error("a module could not begin a session", "error", err)
-				s.gone(nil)
-				return nil, ErrInternalServerError
-			}
 			l.mu.Lock()
 			l.session = s
 			l.mu.Unlock()
+			if err := s.begin(ctx); errors.Is(err, errBarred) {
+				s.gone(errBarred)
+				return nil, ErrNotAllowed
+			} else if err != nil {
+				srv.log.Error("a session could not begin", "error", err)
+				s.gone(nil)
+				return nil, ErrInternalServerError
+			}
 			l.n.bound = true
 			return s, nil
 		}
@@ -97,14 +104,35 @@ func (l *link) newSession(ctx context.Context, wanted string) (*Session, *Stanza
 	return nil, ErrConflict
 }
 
-// begin tells the modules of a new session.
+// errBarred ends the stream of somebody whose account has gone since the login.
+var errBarred = streamError(xmppstream.NotAuthorized, "This account was removed or disabled.")
+
+// begin tells the modules of a new session, which has its place already: an account
+// that is removed or disabled from here on ends it, and what was before is seen here.
 func (s *Session) begin(ctx context.Context) error {
+	if a, err := s.srv.cfg.Store.Account(ctx, s.owner); errors.Is(err, store.ErrNotFound) || a.Disabled {
+		return errBarred
+	} else if err != nil {
+		return err
+	}
 	for _, f := range s.srv.hooks.bound {
 		if err := f(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// endWaiting makes room for a session of an account: of those that nobody has resumed
+// so far the oldest ends.
+func (srv *Server) endWaiting(owner address.Address) bool {
+	for _, one := range srv.Sessions(owner) {
+		if one.waiting() {
+			one.gone(nil)
+			return true
+		}
+	}
+	return false
 }
 
 // inline does what a client asked for inside <authenticate/> (XEP-0388 §2.6):
@@ -136,7 +164,7 @@ func (l *link) inline(ctx context.Context, login *saslserver.Login) (step, error
 	bound := []byte("<bound xmlns='" + xmppstream.NSBind2 + "'>")
 	for _, c := range want.Children {
 		if c.Is(xmppstream.NSSM, "enable") {
-			bound = append(bound, s.enable(c)...)
+			bound = append(bound, s.enable(c, true)...)
 			continue
 		}
 		if f := l.srv.hooks.bindInline[c.Space]; f != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/wire"
 	"xmpp-gw/internal/xmppstream"
 )
@@ -33,10 +34,11 @@ type link struct {
 	conn    net.Conn   // the socket's wire, or the TLS above it
 	out     *outbox
 	session *Session
-	name    string // the domain, for our stream header
-	opened  bool   // our stream header went out
-	silent  bool   // TLS is being negotiated: nothing can be said
-	counted bool   // among those on which nobody is logged in
+	name    string          // the domain, for our stream header
+	opened  bool            // our stream header went out
+	silent  bool            // TLS is being negotiated: nothing can be said
+	counted bool            // among those on which nobody is logged in
+	account address.Address // who is logged in
 	ended   bool
 	cause   error
 }
@@ -139,13 +141,25 @@ func (l *link) run() {
 		through <- guard(l.srv.log, func() error { return l.negotiate(ctx) })
 	}()
 	if err := <-through; err != nil {
+		if s := l.session; s != nil { // it was bound, and nobody will serve it
+			s.lost(l, err)
+		}
 		l.end(err)
 		l.finish()
 		return
 	}
 	l.n = nil
-	_ = l.socket.SetDeadline(time.Time{})
+	l.unhurried()
 	l.session.serve(l)
+}
+
+// unhurried takes the deadline of the negotiation away, but not one of an end.
+func (l *link) unhurried() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		_ = l.socket.SetDeadline(time.Time{})
+	}
 }
 
 // guard makes of a panic, which is a bug, an error that ends one connection.

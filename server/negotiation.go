@@ -330,6 +330,9 @@ func (l *link) login(ctx context.Context, e *xmppstream.Element) (step, error) {
 		return stay, err
 	}
 	l.n.login = login
+	l.mu.Lock()
+	l.account = login.Account
+	l.mu.Unlock()
 	l.known()
 	l.r.SetLimits(l.srv.cfg.Limits.Session)
 	_ = l.socket.SetDeadline(time.Now().Add(l.srv.cfg.Limits.Negotiation))

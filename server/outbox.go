@@ -157,6 +157,16 @@ func (o *outbox) release() error {
 	return o.releaseLocked()
 }
 
+// letGo queues what modules held back, unless the stream is not ready for anything.
+func (o *outbox) letGo() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.early {
+		return nil
+	}
+	return o.releaseLocked()
+}
+
 func (o *outbox) releaseLocked() error {
 	list := o.waiting
 	o.waiting, o.waitSize, o.shown, o.outdated = nil, 0, nil, 0
@@ -214,7 +224,7 @@ func (o *outbox) flush() {
 		recycle(b)
 		if err == nil {
 			for _, st := range sent {
-				st.wasReceived()
+				st.wasReceived(false)
 			}
 		}
 		o.mu.Lock()

@@ -113,8 +113,10 @@ func (s *Session) safe() (uint32, error) {
 	}
 }
 
-// enable begins stream management (XEP-0198 §3) and gives the answer.
-func (s *Session) enable(n *xmppstream.Node) []byte {
+// enable begins stream management (XEP-0198 §3) and gives the answer, for inside of
+// another; else it queues it, as what is sent behind it counts and nothing before, and
+// gives what is left to say.
+func (s *Session) enable(n *xmppstream.Node, inside bool) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.in.on {
@@ -129,8 +131,13 @@ func (s *Session) enable(n *xmppstream.Node) []byte {
 		reply = append(append(append(reply, " resume='true' id='"...), s.smID...), "' max='"...)
 		reply = append(strconv.AppendInt(reply, int64(lim.Resume.Seconds()), 10), '\'')
 	}
-	s.out.manage(u, nil)
-	return append(reply, "/>"...)
+	reply = append(reply, "/>"...)
+	if inside {
+		s.out.manage(u, nil)
+		return reply
+	}
+	s.out.manage(u, reply)
+	return nil
 }
 
 // streamManagement takes the elements of XEP-0198 on a bound stream.
@@ -150,8 +157,7 @@ func (s *Session) streamManagement(n *xmppstream.Node) error {
 			s.batch.add(s.out) // more was sent after the request
 		}
 	case "enable":
-		reply := s.enable(n)
-		if err := s.out.raw(reply); err != nil {
+		if err := s.out.raw(s.enable(n, false)); err != nil {
 			return errLost
 		}
 		s.batch.add(s.out)

@@ -225,9 +225,22 @@ func (srv *Server) directed(ctx context.Context, owner address.Address, st *Stan
 // again finds another place for what a session that has ended did not receive for
 // certain (XEP-0198 §5).
 func (srv *Server) again(ctx context.Context, gone *Session, list []*Stanza) {
+	if len(list) == 0 {
+		return
+	}
+	if ok, err := srv.Exists(ctx, gone.owner); err == nil && !ok {
+		for _, st := range list { // it ended because the account did
+			if st.From != gone.owner && st.Kind != Presence {
+				srv.refuse(ctx, nil, st, ErrServiceUnavailable)
+			}
+		}
+		return
+	}
 	for _, st := range list {
 		switch {
-		case st.Kind == Message && st.From.Bare() != gone.owner && st.Type != "error" && st.Type != "headline":
+		case st.From == gone.owner, st.isConfirmed():
+			// The account's own word (copies, events, history), or another session has it.
+		case st.Kind == Message && st.Type != "error" && st.Type != "headline":
 			if st.Type != "groupchat" {
 				if to := srv.deliverBest(ctx, srv.Sessions(gone.owner), st); to != nil {
 					continue

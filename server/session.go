@@ -180,7 +180,7 @@ func (s *Session) overflow() {
 
 // ReleaseHeld lets go of the stanzas that Queue hooks held back.
 func (s *Session) ReleaseHeld() {
-	if s.check(s.out.release()) == nil {
+	if s.check(s.out.letGo()) == nil {
 		s.out.later()
 	}
 }

@@ -62,6 +62,8 @@ type fate struct {
 	mu       sync.Mutex
 	writes   []store.Pending
 	received bool
+	// confirmed is received by a client that said so (XEP-0198).
+	confirmed bool
 	onceDone []func()
 	kept     any
 	archived archived
@@ -248,12 +250,21 @@ func (st *Stanza) awaited() []store.Pending {
 	return w
 }
 
-// wasReceived tells who waits for it.
-func (st *Stanza) wasReceived() {
+// isConfirmed reports whether a client has acknowledged the stanza.
+func (st *Stanza) isConfirmed() bool {
+	f := st.fate
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.confirmed
+}
+
+// wasReceived tells who waits for it: that it was written, or confirmed.
+func (st *Stanza) wasReceived(confirmed bool) {
 	f := st.fate
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.received = true
+	f.confirmed = f.confirmed || confirmed
 	for _, done := range f.onceDone {
 		go done()
 	}

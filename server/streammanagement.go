@@ -70,7 +70,7 @@ func (o *outbox) ack(h uint32) (sent uint32, ok bool) {
 	done, ok := o.sm.ack(h)
 	o.mu.Unlock()
 	for _, st := range done {
-		st.wasReceived()
+		st.wasReceived(true)
 	}
 	return sent, ok
 }
