@@ -121,14 +121,18 @@ func TestOwnMessagesGoOn(t *testing.T) {
 	phone.Send("<presence/>")
 	phone.Drain()
 	desk.Drain()
+	desk.Send("<enable " + smNS + "/>")
+	desk.Expect("<enabled " + smNS + "/>")
 	juliet := servertest.Dial(t, s, "juliet@example.org/balcony")
 	juliet.Send("<message to='romeo@example.org' id='2' type='chat'><body>x</body></message>")
 	desk.Expect("<message id='2'/>")
+	desk.Expect("<r " + smNS + "/>")
+	desk.Send("<a " + smNS + " h='1'/>")
 	juliet.ExpectNothing()
 	phone.Cut()
 	waitFor(t, "the session has ended", func() bool { return s.Session(phone.JID) == nil })
-	desk.Expect("<presence type='unavailable'/>")
-	desk.ExpectNothing()
+	desk.Send("<r " + smNS + "/>")
+	desk.Expect("<a " + smNS + " h='*'/>")
 }
 
 // Nothing reaches a client before it is told of its session, whatever modules do

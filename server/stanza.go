@@ -64,9 +64,9 @@ type fate struct {
 	received bool
 	// confirmed is received by a client that said so (XEP-0198).
 	confirmed bool
-	onceDone []func()
-	kept     any
-	archived archived
+	onceDone  []func()
+	kept      any
+	archived  archived
 }
 
 // parseLimits bound what the server itself made or has stored: several stanzas
