@@ -25,18 +25,24 @@ func (s *onionShelf) notOurselves(target string) error {
 	}
 }
 
-// ours is where this program listens, as far as it is known: for a daemon its
-// listeners, else what the configuration says.
+// ours is where this program listens for its owner, as far as it is known: for a
+// daemon its listeners, else what the configuration says. The node's are for
+// others.
 func (s *onionShelf) ours() []string {
 	list := slices.Clone(s.sockets)
+	add := func(kind, address string) {
+		if kind != kindNodeSTARTTLS && kind != kindNodeDirectTLS {
+			list = append(list, address)
+		}
+	}
 	if s.listening != nil {
 		for _, l := range s.listening() {
-			list = append(list, l.Address)
+			add(l.Kind, l.Address)
 		}
 		return list
 	}
 	for _, p := range s.settings().places() {
-		list = append(list, p.address)
+		add(p.kind, p.address)
 	}
 	return list
 }

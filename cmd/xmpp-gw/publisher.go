@@ -38,12 +38,15 @@ type publisher struct {
 	pause   time.Duration
 	poke    chan struct{} // something changed
 
-	applying chan struct{} // holds a token while tor is told; what follows is guarded by it
-	told     bool          // this or an earlier tor was told of services
-	authed   bool          // and of keys
-	replaced bool          // the system's tor was given up once for our own
+	// Of run alone.
+	told     bool // this or an earlier tor was told of services
+	authed   bool // and of keys
+	replaced bool // the system's tor was given up once for our own
 
 	mu       sync.Mutex
+	asked    uint64            // looks that were asked for, see now
+	done     uint64            // how many of them were over when the last one ended
+	ended    chan struct{}     // closed when one ends
 	failures map[string]error  // by service, or one of the names below
 	announce map[string]string // what was last printed of an address
 }
@@ -57,7 +60,7 @@ const (
 func newPublisher(shelf *onionShelf, tor *torKeeper, g *gates, c *console, notify func()) *publisher {
 	return &publisher{
 		onionShelf: shelf, tor: tor, gates: g, console: c, notify: notify, pause: publishPauseMin,
-		poke: make(chan struct{}, 1), applying: make(chan struct{}, 1), announce: make(map[string]string),
+		poke: make(chan struct{}, 1), ended: make(chan struct{}), announce: make(map[string]string),
 	}
 }
 
@@ -74,7 +77,15 @@ func (p *publisher) run(ctx context.Context) {
 	pause := p.pause
 	for ctx.Err() == nil {
 		_, torChanged, _ := p.tor.get() // before apply, so that no change is missed
+		p.mu.Lock()
+		asked := p.asked
+		p.mu.Unlock()
 		next, err := p.apply(ctx)
+		p.mu.Lock()
+		p.done = asked
+		close(p.ended)
+		p.ended = make(chan struct{})
+		p.mu.Unlock()
 		if ctx.Err() == nil {
 			p.tell()
 		}
@@ -99,12 +110,6 @@ func (p *publisher) run(ctx context.Context) {
 // apply tells tor what stands on the shelf. It gives the time at which the shelf
 // changes by itself, as a former address expires.
 func (p *publisher) apply(ctx context.Context) (next time.Time, err error) {
-	select {
-	case p.applying <- struct{}{}:
-		defer func() { <-p.applying }()
-	case <-ctx.Done():
-		return time.Now(), ctx.Err()
-	}
 	failures := make(map[string]error)
 	defer func() {
 		failures[allServices] = err

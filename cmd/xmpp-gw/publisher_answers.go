@@ -85,20 +85,32 @@ func (p *publisher) Onion(ctx context.Context, name string) (control.Onion, erro
 
 // applyTime is how long an answer may wait for tor, well below what the control
 // socket allows: a tor that is slow to start must not cost anybody the answer.
-const applyTime = 10 * time.Second
+const applyTime = 15 * time.Second
 
-// now makes a change of the shelf so in the network. The change stands whatever
-// tor says of it, which is then tried again. An error says that tor was not told
-// in time.
+// now waits until run has told tor of a change of the shelf. The change stands
+// whatever tor says of it, which is then tried again. An error says that tor was
+// not told in time.
 func (p *publisher) now(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, applyTime)
 	defer cancel()
-	_, _ = p.apply(ctx)
-	p.changed() // run has to know of the next expiry, and of a failure
-	if ctx.Err() != nil {
-		return errors.New("it is still busy with something else, such as its start")
+	p.mu.Lock()
+	p.asked++
+	mine := p.asked
+	p.mu.Unlock()
+	p.changed()
+	for {
+		p.mu.Lock()
+		over, ended := p.done >= mine, p.ended
+		p.mu.Unlock()
+		if over {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return errors.New("it is still busy with something else, such as its start")
+		}
 	}
-	return nil
 }
 
 // Publish is part of [control.Onions].
@@ -115,7 +127,10 @@ func (p *publisher) Publish(ctx context.Context, q control.Publication) (control
 // the service up: else the address would live on without anybody able to end it,
 // and a tor that reads its settings in between would make the folder anew.
 func (p *publisher) Unpublish(ctx context.Context, name string, forgetKey bool) error {
-	err := p.onionShelf.Unpublish(ctx, name, false)
+	err := p.nodeStays(name, forgetKey) // before anything is done
+	if err == nil {
+		err = p.onionShelf.Unpublish(ctx, name, false)
+	}
 	if err == nil {
 		err = p.late(ctx, allServices)
 	} else if _, broken := p.services.Get(name); forgetKey && broken != nil && !errors.Is(broken, onion.ErrNoService) {

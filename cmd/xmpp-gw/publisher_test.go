@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -483,9 +484,15 @@ func TestForgetKey(t *testing.T) {
 // Tor may take minutes to start a second one; answers do not wait for that, and
 // the string of a client is not lost.
 func TestBusyTor(t *testing.T) {
+	tor := newFakeTor("")
 	s := publish(t, "managed", nil)
-	s.add("node", "127.0.0.1:1")
-	s.p.applying <- struct{}{}
+	s.tors <- tor
+	o := s.add("node", "127.0.0.1:1")
+	s.has(tor, o.Address)
+	busy := make(chan struct{})
+	tor.mu.Lock()
+	tor.busy = busy
+	tor.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if c, err := s.p.AddClient(ctx, "node", "juliet"); err != nil || c.Private == "" {
@@ -494,7 +501,10 @@ func TestBusyTor(t *testing.T) {
 	if err := s.p.RemoveClient(ctx, "node", "juliet"); err == nil || !strings.Contains(err.Error(), "not do it yet") {
 		t.Errorf("RemoveClient = %v", err)
 	}
-	<-s.p.applying
+	close(busy)
+	if err := s.p.Open(context.Background(), "node"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
 }
 
 // Strangers must not go out by the gateway, however the target is spelled, and
@@ -525,7 +535,16 @@ func TestTargetIsOurselves(t *testing.T) {
 	}
 
 	tor := newFakeTor("")
-	s := publish(t, "managed", nil)
+	var listening atomic.Bool
+	s := publish(t, "managed", func(p *publisher) {
+		p.listening = func() []control.Listener {
+			list := []control.Listener{{Kind: kindSTARTTLS, Address: "127.0.0.1:5222"}, {Kind: kindNodeSTARTTLS, Address: "127.0.0.1:1"}}
+			if listening.Load() {
+				list = append(list, control.Listener{Kind: kindSTARTTLS, Address: "127.0.0.1:15222"})
+			}
+			return list
+		}
+	})
 	s.tors <- tor
 	for _, target := range []string{"127.0.0.1:5222", "[::ffff:127.0.0.1]:5222", "unix:" + filepath.Join(s.dir, "control.sock")} {
 		if _, err := s.p.Publish(context.Background(), control.Publication{Name: "node", Ports: []control.OnionPort{{Port: 1, Target: target}}}); err == nil || !strings.Contains(err.Error(), "gateway itself") {
@@ -534,9 +553,7 @@ func TestTargetIsOurselves(t *testing.T) {
 	}
 	o, other := s.add("node", "127.0.0.1:15222"), s.add("other", "127.0.0.1:1")
 	s.has(tor, o.Address, other.Address)
-	s.p.applying <- struct{}{}
-	s.p.listening = func() []control.Listener { return []control.Listener{{Address: "127.0.0.1:15222"}} } // a reload
-	<-s.p.applying
+	listening.Store(true) // a reload
 	s.p.changed()
 	s.has(tor, other.Address)
 	s.eventually("the reason", func() bool {
@@ -563,22 +580,18 @@ func TestReplacedOnce(t *testing.T) {
 
 // The configuration may name a folder of keys, as Tor has them.
 func TestClientKeysOfConfiguration(t *testing.T) {
-	tor := newFakeTor("")
-	s := publish(t, "managed", nil)
+	tor, dir := newFakeTor(""), t.TempDir()
+	s := publish(t, "managed", func(p *publisher) { p.settings().Onion.ClientKeys = dir })
 	s.tors <- tor
 	s.add("node", "127.0.0.1:1")
 	client, err := s.p.AddClient(context.Background(), "node", "romeo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	file := filepath.Join(dir, "romeo.auth_private")
 	if err := os.WriteFile(file, []byte(client.Private+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.p.applying <- struct{}{}
-	s.p.settings().Onion.ClientKeys = dir
-	<-s.p.applying
 	s.p.changed()
 	s.eventually("a key", func() bool {
 		tor.mu.Lock()

@@ -25,8 +25,9 @@ type fakeTor struct {
 	system bool
 
 	mu        sync.Mutex
-	refuses   error // what Publish fails with
-	locked    error // what Authorize fails with
+	refuses   error         // what Publish fails with
+	locked    error         // what Authorize fails with
+	busy      chan struct{} // Publish waits for it, unless it is nil
 	published []onion.Publication
 	keys      []onion.ClientKey
 	state     onion.State // of all services
@@ -43,6 +44,12 @@ func (f *fakeTor) Done() <-chan struct{} { return f.done }
 func (f *fakeTor) Err() error            { return f.err }
 func (f *fakeTor) Close() error          { f.once.Do(func() { close(f.closed) }); return nil }
 func (f *fakeTor) Publish(_ context.Context, all []onion.Publication) error {
+	f.mu.Lock()
+	busy := f.busy
+	f.mu.Unlock()
+	if busy != nil {
+		<-busy
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuses != nil {
