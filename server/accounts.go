@@ -49,10 +49,7 @@ func (s *Server) SetPassword(ctx context.Context, owner address.Address, passwor
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.SetAccountKeys(ctx, owner.Bare(), keys); err != nil {
-		return err
-	}
-	return s.cfg.Store.DeleteTokens(ctx, owner.Bare())
+	return s.cfg.Store.SetAccountKeys(ctx, owner.Bare(), keys)
 }
 
 // keys makes what is kept of a password, for each hash.

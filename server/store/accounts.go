@@ -2,25 +2,36 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"xmpp-gw/internal/address"
 )
 
-// CreateAccount implements [Accounts].
+// CreateAccount implements [Accounts]. An account begins with nothing: what somebody
+// of the same name left, or what came in for them after they were removed, is not its.
 func (d *DB) CreateAccount(ctx context.Context, a Account, keys []Keys) error {
 	return d.update(ctx, func(t *tx) error {
+		switch id, err := t.knownOwner(a.Address); {
+		case err == nil:
+			if _, err := t.account(a.Address); err == nil {
+				return ErrExists
+			} else if !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			if err := t.removeOwner(a.Address, id); err != nil {
+				return err
+			}
+		case !errors.Is(err, ErrNotFound):
+			return err
+		}
 		id, err := t.owner(a.Address)
 		if err != nil {
 			return err
 		}
-		n, err := t.exec(`INSERT INTO account (owner, admin, disabled, created, last_seen) VALUES (?, ?, ?, ?, ?) ON CONFLICT (owner) DO NOTHING`,
-			id, number(a.Admin), number(a.Disabled), micros(a.Created), micros(a.LastSeen))
-		if err != nil {
+		if _, err := t.exec(`INSERT INTO account (owner, admin, disabled, created, last_seen) VALUES (?, ?, ?, ?, ?)`,
+			id, number(a.Admin), number(a.Disabled), micros(a.Created), micros(a.LastSeen)); err != nil {
 			return err
-		}
-		if n == 0 {
-			return ErrExists
 		}
 		return t.putKeys(id, keys)
 	})
@@ -101,15 +112,17 @@ func (t *tx) account(owner address.Address) (int64, error) {
 	return id, nil
 }
 
-// SetAccountKeys implements [Accounts].
+// SetAccountKeys implements [Accounts]. The tokens that stood for the old ones go too.
 func (d *DB) SetAccountKeys(ctx context.Context, owner address.Address, keys []Keys) error {
 	return d.update(ctx, func(t *tx) error {
 		id, err := t.account(owner)
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(`DELETE FROM account_key WHERE owner = ?`, id); err != nil {
-			return err
+		for _, table := range []string{"account_key", "token"} {
+			if _, err := t.exec(`DELETE FROM `+table+` WHERE owner = ?`, id); err != nil {
+				return err
+			}
 		}
 		return t.putKeys(id, keys)
 	})
@@ -165,22 +178,27 @@ func (d *DB) DeleteAccount(ctx context.Context, owner address.Address) error {
 		if err != nil {
 			return err
 		}
-		for _, table := range owned {
-			if _, err := t.exec(`DELETE FROM `+table+` WHERE owner = ?`, id); err != nil {
-				return err
-			}
-		}
-		if err := t.deleteArchive(id); err != nil {
-			return err
-		}
-		if _, err := t.exec(`DELETE FROM invite WHERE inviter = ?`, owner.Bare().String()); err != nil {
-			return err
-		}
-		delete(t.owners, owner.Bare())
-		t.gone[owner.Bare()] = true
-		_, err = t.exec(`DELETE FROM owner WHERE id = ?`, id)
-		return err
+		return t.removeOwner(owner, id)
 	})
+}
+
+// removeOwner removes all that an owner has, and its number.
+func (t *tx) removeOwner(owner address.Address, id int64) error {
+	for _, table := range owned {
+		if _, err := t.exec(`DELETE FROM `+table+` WHERE owner = ?`, id); err != nil {
+			return err
+		}
+	}
+	if err := t.deleteArchive(id); err != nil {
+		return err
+	}
+	if _, err := t.exec(`DELETE FROM invite WHERE inviter = ?`, owner.Bare().String()); err != nil {
+		return err
+	}
+	delete(t.owners, owner.Bare())
+	t.gone[owner.Bare()] = true
+	_, err := t.exec(`DELETE FROM owner WHERE id = ?`, id)
+	return err
 }
 
 // unlimited stands for no limit in a statement.

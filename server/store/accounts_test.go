@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+
+	"xmpp-gw/internal/address"
 )
 
 func TestAccounts(t *testing.T) {
@@ -103,6 +105,70 @@ func TestListAccounts(t *testing.T) {
 		}
 		if fmt.Sprint(got) != fmt.Sprint(names) {
 			t.Errorf("accounts %q, want %q", got, names)
+		}
+	})
+}
+
+// A new account has nothing of an older one of that name, nor of what came in for it
+// after it was removed.
+func TestAccountsBeginEmpty(t *testing.T) {
+	every(t, func(t *testing.T, d *DB) {
+		ctx := context.Background()
+		for range 2 {
+			must(t, d.CreateAccount(ctx, Account{Address: romeo}, nil))
+			want(t, d.CreateAccount(ctx, Account{Address: romeo}, nil), ErrExists)
+			roster, err := d.Roster(ctx, romeo)
+			must(t, err)
+			blocks, err := d.Blocks(ctx, romeo)
+			must(t, err)
+			waiting, err := d.OfflineMessages(ctx, romeo, 0, 10)
+			must(t, err)
+			count, err := d.CountOffline(ctx, romeo)
+			must(t, err)
+			docs, err := d.ListDocuments(ctx, romeo, "private")
+			must(t, err)
+			nodes, err := d.Nodes(ctx, romeo)
+			must(t, err)
+			page, err := d.QueryArchive(ctx, romeo, ArchiveQuery{})
+			must(t, err)
+			if n := len(roster.Items) + len(blocks) + len(waiting) + count + len(docs) + len(nodes) + len(page.Entries); n != 0 {
+				t.Errorf("a new account has %d things", n)
+			}
+			must(t, d.DeleteAccount(ctx, romeo))
+			// What was on its way.
+			must(t, second(d.PutRosterItem(ctx, romeo, RosterItem{Contact: juliet, InRoster: true}, 10)))
+			must(t, d.AddBlocks(ctx, romeo, []address.Address{nurse}, 10))
+			must(t, second(d.PushOffline(ctx, romeo, date(0), []byte("<message/>"), 10, 1000)))
+			must(t, d.PutDocument(ctx, romeo, "private", "x", []byte("<x/>"), 1))
+			must(t, d.PutNode(ctx, romeo, Node{Name: "n"}, 10))
+			_, done := d.Archive(ctx, []ArchiveAppend{{Owner: romeo, At: date(0), With: juliet, Raw: []byte("<message/>")}, {Owner: juliet, At: date(0), With: romeo, Raw: []byte("<message/>")}})
+			must(t, done.Err())
+		}
+		page, err := d.QueryArchive(ctx, juliet, ArchiveQuery{})
+		must(t, err)
+		if len(page.Entries) != 2 {
+			t.Errorf("the other side has %d messages, want 2", len(page.Entries))
+		}
+	})
+}
+
+// Tokens do not outlive the password that they stood for, and there are not more than
+// so many clients.
+func TestTokensAreBounded(t *testing.T) {
+	every(t, func(t *testing.T, d *DB) {
+		ctx := context.Background()
+		must(t, d.CreateAccount(ctx, Account{Address: romeo}, nil))
+		for i := range maxTokenClients + 5 {
+			must(t, d.PutTokens(ctx, romeo, fmt.Sprint(i), []Token{{Mechanism: "m", Secret: []byte{1}, Issued: date(int64(i))}}))
+		}
+		for i, n := range map[int]int{0: 0, 4: 0, 5: 1, maxTokenClients + 4: 1} {
+			if list, err := d.Tokens(ctx, romeo, fmt.Sprint(i)); err != nil || len(list) != n {
+				t.Errorf("client %d has %d tokens, %v; want %d", i, len(list), err, n)
+			}
+		}
+		must(t, d.SetAccountKeys(ctx, romeo, nil))
+		if list, err := d.Tokens(ctx, romeo, "20"); err != nil || len(list) != 0 {
+			t.Errorf("with a new password there are %d old tokens, %v", len(list), err)
 		}
 	})
 }

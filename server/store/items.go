@@ -224,6 +224,15 @@ func (d *DB) PurgeItems(ctx context.Context, owner address.Address, node string)
 	})
 }
 
+// ItemBytes implements [Items].
+func (d *DB) ItemBytes(ctx context.Context, owner address.Address) (n int64, err error) {
+	err = d.read(ctx, func(s session) error {
+		return s.get(`SELECT coalesce(sum(length(i.raw)), 0) FROM owner o JOIN item i ON i.owner = o.id WHERE o.domain = ? AND o.local = ?`,
+			[]any{owner.Domain, owner.Local}, &n)
+	})
+	return n, err
+}
+
 // Tokens implements [Tokens], in the order in which they were put.
 func (d *DB) Tokens(ctx context.Context, owner address.Address, clientID string) (list []Token, err error) {
 	err = d.read(ctx, func(s session) error {
@@ -250,7 +259,7 @@ func (d *DB) PutTokens(ctx context.Context, owner address.Address, clientID stri
 		return ErrFull
 	}
 	return d.update(ctx, func(t *tx) error {
-		id, err := t.owner(owner)
+		id, err := t.account(owner)
 		if err != nil {
 			return err
 		}
@@ -263,9 +272,16 @@ func (d *DB) PutTokens(ctx context.Context, owner address.Address, clientID stri
 				return err
 			}
 		}
-		return nil
+		// Clients that were put away without a word leave theirs behind.
+		_, err = t.exec(`DELETE FROM token WHERE owner = ? AND client IN
+			(SELECT client FROM token WHERE owner = ? GROUP BY client ORDER BY max(issued) DESC, client LIMIT ? OFFSET ?)`,
+			id, id, unlimited, maxTokenClients)
+		return err
 	})
 }
+
+// maxTokenClients is how many clients of an account have tokens: those with the newest.
+const maxTokenClients = 50
 
 // DeleteTokens implements [Tokens].
 func (d *DB) DeleteTokens(ctx context.Context, owner address.Address) error {

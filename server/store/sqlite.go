@@ -106,7 +106,7 @@ func prepareFile(path string) (made string, release func(), err error) {
 
 var errEmpty = errors.New("the file is empty, so what was in it is lost; put the last good copy in its place, or remove the file to begin anew")
 
-var sqliteTypes = strings.NewReplacer("{id}", "INTEGER PRIMARY KEY", "{int}", "INTEGER", "{bytes}", "BLOB", "{text}", "TEXT", "{clustered}", " WITHOUT ROWID")
+var sqliteTypes = strings.NewReplacer("{id}", "INTEGER PRIMARY KEY AUTOINCREMENT", "{int}", "INTEGER", "{bytes}", "BLOB", "{text}", "TEXT", "{clustered}", " WITHOUT ROWID")
 
 func sqliteDialect(name string) dialect {
 	return dialect{

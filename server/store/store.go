@@ -78,6 +78,7 @@ type Accounts interface {
 	Account(ctx context.Context, owner address.Address) (Account, error)
 	// AccountKeys is empty for an account without a password.
 	AccountKeys(ctx context.Context, owner address.Address) ([]Keys, error)
+	// SetAccountKeys replaces the keys and forgets all tokens, at once.
 	SetAccountKeys(ctx context.Context, owner address.Address, keys []Keys) error
 	SetAdmin(ctx context.Context, owner address.Address, admin bool) error
 	SetDisabled(ctx context.Context, owner address.Address, disabled bool) error
@@ -289,6 +290,8 @@ type Items interface {
 	LastItems(ctx context.Context, owners []address.Address, nodes []string) ([]LastItem, error)
 	DeleteItem(ctx context.Context, owner address.Address, node, id string) error
 	PurgeItems(ctx context.Context, owner address.Address, node string) error
+	// ItemBytes is how long the payloads of an owner's items are together.
+	ItemBytes(ctx context.Context, owner address.Address) (int64, error)
 }
 
 // Invite lets somebody make an account or a contact (XEP-0401, XEP-0379).
@@ -333,7 +336,8 @@ type Token struct {
 // the one before.
 type Tokens interface {
 	Tokens(ctx context.Context, owner address.Address, clientID string) ([]Token, error)
-	// PutTokens replaces all tokens of that client; none removes them.
+	// PutTokens replaces all tokens of that client; none removes them. Without the
+	// account it fails with ErrNotFound.
 	PutTokens(ctx context.Context, owner address.Address, clientID string, tokens []Token) error
 	// DeleteTokens removes those of all clients, as after a password change.
 	DeleteTokens(ctx context.Context, owner address.Address) error

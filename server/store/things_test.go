@@ -168,6 +168,8 @@ func TestTokens(t *testing.T) {
 			{ClientID: "c1", Mechanism: "HT-SHA-256-EXPR", Secret: []byte{1, 0, 2}, Issued: date(5), Expires: date(6), Count: 1<<63 + 5},
 			{ClientID: "c1", Mechanism: "HT-SHA-256-NONE", Secret: []byte{3}, Issued: date(1)},
 		}
+		want(t, d.PutTokens(ctx, juliet, "c1", list), ErrNotFound)
+		must(t, d.CreateAccount(ctx, Account{Address: juliet}, nil))
 		must(t, d.PutTokens(ctx, juliet, "c1", list))
 		must(t, d.PutTokens(ctx, juliet, "c2", list[:1]))
 		want(t, d.PutTokens(ctx, juliet, "c3", append(list, list...)), ErrFull)
