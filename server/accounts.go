@@ -98,6 +98,9 @@ func (s *Server) DeleteAccount(ctx context.Context, owner address.Address, gone 
 		f()
 	}
 	s.endAll(owner, streamError("not-authorized", "This account was removed.")) // XEP-0077 §3.2
+	for _, f := range s.hooks.forget {
+		f(owner)
+	}
 	return nil
 }
 

@@ -126,6 +126,7 @@ type hooks struct {
 	visitorIQ map[iqKey]VisitorHandler
 
 	accountGone []func(ctx context.Context, owner address.Address) error
+	forget      []func(owner address.Address)
 	lives       []lifecycle
 
 	atServer, atAccount Disco
@@ -268,6 +269,12 @@ func (r *Registry) VisitorIQ(space, name string, h VisitorHandler) {
 // AccountGone is called before an account is deleted, with its sessions still there.
 func (r *Registry) AccountGone(f func(ctx context.Context, owner address.Address) error) {
 	r.hooks.accountGone = append(r.hooks.accountGone, f)
+}
+
+// Forget is called when an account has been deleted: what is in memory of it must go.
+// What was forgotten in AccountGone may have been read again before the storage forgot.
+func (r *Registry) Forget(f func(owner address.Address)) {
+	r.hooks.forget = append(r.hooks.forget, f)
 }
 
 // Lifecycle registers what runs with the server: start before it accepts the first

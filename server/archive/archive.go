@@ -99,10 +99,7 @@ func (m *module) Setup(r *server.Registry) error {
 	r.Unbound(m.unbound)
 	r.Outbound(m.sent)
 	r.Inbound(m.received)
-	r.AccountGone(func(_ context.Context, owner address.Address) error {
-		m.accounts.Forget(owner)
-		return nil
-	})
+	r.Forget(m.accounts.Forget)
 	if m.Retention > 0 {
 		r.Lifecycle(m.start, m.stop)
 	}

@@ -98,10 +98,7 @@ func (m *Module) Setup(r *server.Registry) error {
 	})
 	r.Outbound(m.outbound)
 	r.Inbound(m.inbound)
-	r.AccountGone(func(_ context.Context, owner address.Address) error {
-		m.lists.Forget(owner)
-		return nil
-	})
+	r.Forget(m.lists.Forget)
 	return nil
 }
 

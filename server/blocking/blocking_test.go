@@ -1,11 +1,13 @@
 package blocking_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"xmpp-gw/internal/address"
+	"xmpp-gw/server"
 	"xmpp-gw/server/blocking"
 	"xmpp-gw/server/offline"
 	"xmpp-gw/server/roster"
@@ -258,4 +260,44 @@ func TestDirectedPresence(t *testing.T) {
 	juliet.Send("<presence type='unavailable'/>")
 	juliet.Drain()
 	romeo.ExpectNothing()
+}
+
+// meddler reads what is known of an account while it is being removed.
+type meddler struct {
+	read func(ctx context.Context, owner address.Address)
+}
+
+func (meddler) Name() string { return "meddler" }
+
+func (m meddler) Setup(r *server.Registry) error {
+	r.AccountGone(func(ctx context.Context, owner address.Address) error { m.read(ctx, owner); return nil })
+	return nil
+}
+
+// Nothing of a removed account is left in memory for the next one of that name.
+func TestNextAccountOfThatName(t *testing.T) {
+	r := roster.New(roster.Limits{})
+	b := blocking.New(blocking.Limits{}, r)
+	s := servertest.New(t, b, r, meddler{func(ctx context.Context, owner address.Address) {
+		b.Blocked(ctx, owner, owner)
+		_, _ = r.Watchers(ctx, owner)
+	}})
+	juliet, romeo := servertest.Address(t, "juliet@example.org"), servertest.Address(t, "romeo@example.org")
+	befriend(t, s, r, "juliet@example.org", "romeo@example.org")
+	if err := s.Store().AddBlocks(t.Context(), juliet, []address.Address{romeo}, 10); err != nil {
+		t.Fatal(err)
+	}
+	if !b.Blocked(t.Context(), juliet, romeo) {
+		t.Fatal("the block list is not read")
+	}
+	if err := s.DeleteAccount(t.Context(), juliet); err != nil {
+		t.Fatal(err)
+	}
+	s.Account(t, "juliet@example.org")
+	if b.Blocked(t.Context(), juliet, romeo) {
+		t.Error("the new account has the block list of the one before")
+	}
+	if list, err := r.Watchers(t.Context(), juliet); err != nil || len(list) != 0 {
+		t.Errorf("the new account is seen by %v, %v", list, err)
+	}
 }
