@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,10 +22,12 @@ import (
 	"xmpp-gw/server/disco"
 )
 
-// Bounds of what is remembered. A client's answer is cut off beyond them.
+// Bounds of what is remembered, in all and of one client: 1024 kinds of 16 KiB are
+// the most. What is beyond them in a client's answer is not known.
 const (
-	maxKinds    = 4096
+	maxKinds    = 1024
 	maxFeatures = 512
+	maxText     = 16 << 10
 )
 
 // Caps is the module.
@@ -49,10 +52,12 @@ type client struct {
 	kind kind
 	ask  string // the id of the request that is under way
 	has  features
+	told bool // since the client is available, others were told what it can do
 }
 
-// New makes the module. known is called on the session's goroutine when it becomes
-// known what its client can do, again when that changes; it may be nil.
+// New makes the module, which is behind the one that keeps presence. known is called
+// on the session's goroutine when it becomes known what its client can do, and again
+// when that changes or the client has become available anew; it may be nil.
 func New(known func(ctx context.Context, s *server.Session)) *Caps {
 	return &Caps{known: known, kinds: map[kind]features{}}
 }
@@ -80,9 +85,32 @@ func (c *Caps) Wants(s *server.Session, feature string) bool {
 	return ok
 }
 
+// Interests are the features that end so, without that end, of a session's client.
+func (c *Caps) Interests(s *server.Session, suffix string) (list []string) {
+	cl := c.slot.Get(s)
+	if cl == nil {
+		return nil
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	for f := range cl.has {
+		if name, ok := strings.CutSuffix(f, suffix); ok {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // outbound looks at what sessions announce, and takes their answers.
 func (c *Caps) outbound(ctx context.Context, s *server.Session, st *server.Stanza) (*server.Stanza, error) {
 	switch {
+	case st.Kind == server.Presence && st.To.IsZero() && st.Type == "unavailable":
+		if cl := c.slot.Get(s); cl != nil {
+			cl.mu.Lock()
+			cl.told = false
+			cl.mu.Unlock()
+		}
 	case st.Kind == server.Presence && st.Type == "" && st.To.IsZero() && st.Has(disco.NSCaps, "c"):
 		c.announced(ctx, s, st.Node().Child(disco.NSCaps, "c"))
 	case st.Kind == server.IQStanza && (st.Type == "result" || st.Type == "error") && st.To == s.JID().Server():
@@ -107,17 +135,22 @@ func (c *Caps) announced(ctx context.Context, s *server.Session, n *xmppstream.N
 	has, found := c.kinds[k]
 	c.mu.Unlock()
 	cl.mu.Lock()
-	if cl.kind == k {
+	same := cl.kind == k
+	if same && (cl.told || cl.ask != "") {
 		cl.mu.Unlock()
 		return
 	}
 	cl.kind = k
 	if found {
 		cl.has, cl.ask = has, ""
+	}
+	if found || same { // the same that is there again
+		cl.told = true
 		cl.mu.Unlock()
 		c.tell(ctx, s)
 		return
 	}
+	cl.told = false
 	cl.ask = "caps-" + strconv.FormatUint(c.next.Add(1), 36)
 	id := cl.ask
 	cl.mu.Unlock()
@@ -138,16 +171,21 @@ func (c *Caps) answered(ctx context.Context, s *server.Session, st *server.Stanz
 		cl.mu.Unlock()
 		return false
 	}
-	cl.ask = ""
+	cl.ask, cl.told = "", true
 	query := st.Node().Child(disco.NSInfo, "query")
 	if st.Type != "result" || query == nil {
+		cl.has = nil
 		cl.mu.Unlock()
 		return true
 	}
-	cl.has = featuresOf(query)
-	k, has := cl.kind, cl.has
+	k := cl.kind
+	has, sure := verified(k, query)
+	if !sure {
+		has = announcedIn(query)
+	}
+	cl.has = has
 	cl.mu.Unlock()
-	if verified(k, query) {
+	if sure {
 		c.remember(k, has)
 	}
 	c.tell(ctx, s)
@@ -174,22 +212,34 @@ func (c *Caps) remember(k kind, f features) {
 	c.kinds[k] = f
 }
 
-func featuresOf(query *xmppstream.Node) features {
+// announcedIn are the features of an answer, for the client that gave it.
+func announcedIn(query *xmppstream.Node) features {
 	f := features{}
+	size := 0
 	for _, n := range query.Children {
-		if n.Is(disco.NSInfo, "feature") && len(f) < maxFeatures {
-			f[n.Attr("var")] = struct{}{}
+		if !n.Is(disco.NSInfo, "feature") {
+			continue
 		}
+		name := n.Attr("var")
+		if size += len(name); size > maxText || len(f) == maxFeatures {
+			break
+		}
+		f[name] = struct{}{}
 	}
 	return f
 }
 
-// verified reports whether an answer hashes to what was announced (XEP-0115 §5.4).
-// Otherwise it holds for the client that gave it, and for no other.
-func verified(k kind, query *xmppstream.Node) bool {
+// verified are the features of an answer that hashes to what was announced
+// (XEP-0115 §5.4). Otherwise it holds for the client that gave it, and for no other.
+//
+// The hash is of a string that does not tell identities, features and fields of
+// forms apart: who wanted to hide a feature from all clients of a kind could give
+// the same string with that feature as a form's value. So all parts of the string
+// count as features, of whatever they were said to be parts.
+func verified(k kind, query *xmppstream.Node) (features, bool) {
 	text, err := disco.Verification(query)
-	if err != nil {
-		return false
+	if err != nil || len(text) > maxText {
+		return nil, false
 	}
 	var sum []byte
 	switch k.hash {
@@ -203,7 +253,17 @@ func verified(k kind, query *xmppstream.Node) bool {
 		h := sha512.Sum512([]byte(text))
 		sum = h[:]
 	default:
-		return false
+		return nil, false
 	}
-	return base64.StdEncoding.EncodeToString(sum) == k.ver
+	if base64.StdEncoding.EncodeToString(sum) != k.ver {
+		return nil, false
+	}
+	f := features{}
+	for part := range strings.SplitSeq(text, "<") {
+		if len(f) == maxFeatures {
+			return nil, false
+		}
+		f[part] = struct{}{}
+	}
+	return f, true
 }

@@ -1,25 +1,27 @@
 package pep
 
 import (
+	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/server"
+	"xmpp-gw/server/dataform"
 )
 
 const (
-	nsForm = "jabber:x:data"
-
 	formConfig  = NS + "#node_config"
 	formOptions = NS + "#publish-options"
 )
 
-// Access models (XEP-0060 §4.5) that a node can have.
+// The access models (XEP-0060 §4.5) that a node can have.
 const (
-	open      = "open"
-	presence  = "presence"
-	whitelist = "whitelist" // the owner alone
+	Open      = "open"
+	Presence  = "presence"  // who sees the owner's presence
+	Roster    = "roster"    // those of them who are in certain groups of the owner's
+	Whitelist = "whitelist" // the owner alone
 )
 
 // When the last item is sent (XEP-0060 §16.4.4).
@@ -28,27 +30,82 @@ const (
 	sendPresence = "on_sub_and_presence"
 )
 
-// config is how a node behaves.
+// config is how a node behaves. Two that are equal behave the same.
 type config struct {
 	access        string
+	groups        string // of the model roster, each with an end
 	persist       bool
 	max           int    // items that are kept
 	sendLast      string // never, on_sub or on_sub_and_presence
 	notifyRetract bool
+	notifyDelete  bool
 	payloads      bool // notifications carry the items' payloads
+
+	title, description, payload string // for people and programs that look
 }
 
 // defaults are those of XEP-0163 §3: for contacts, one item.
 func defaults() config {
-	return config{access: presence, persist: true, max: 1, sendLast: sendPresence, notifyRetract: true, payloads: true}
+	return config{access: Presence, persist: true, max: 1, sendLast: sendPresence, notifyRetract: true, notifyDelete: true, payloads: true}
 }
 
-// keep is how many items stay.
-func (c config) keep() int {
-	if !c.persist {
-		return 0
+// groupEnd ends each group in config.groups. No XML has it.
+const groupEnd = "\x00"
+
+// allows reports whether one of a contact's groups is among those of the node.
+func (c *config) allows(groups []string) bool {
+	return slices.ContainsFunc(groups, func(g string) bool { return strings.Contains(groupEnd+c.groups, groupEnd+g+groupEnd) })
+}
+
+// fixed are fields that have one value here.
+var fixed = map[string][]string{
+	"pubsub#deliver_notifications": {"1", "true"},
+	"pubsub#publish_model":         {"publishers"},
+	"pubsub#subscribe":             {"1", "true"},
+	"pubsub#notify_config":         {"0", "false"},
+	"pubsub#notify_sub":            {"0", "false"},
+	"pubsub#purge_offline":         {"0", "false"},
+	"pubsub#item_expire":           {"max"},
+}
+
+// set sets a field. known is false for one that we do not have, ok for a value that
+// it cannot have.
+func (c *config) set(name string, values []string) (known, ok bool) {
+	value := ""
+	if len(values) > 0 {
+		value = values[0]
 	}
-	return c.max
+	switch name {
+	case "pubsub#access_model":
+		c.access, ok = value, slices.Contains([]string{Open, Presence, Roster, Whitelist}, value)
+	case "pubsub#roster_groups_allowed":
+		c.groups, ok = "", true
+		for _, g := range slices.Sorted(slices.Values(values)) {
+			c.groups += g + groupEnd
+		}
+	case "pubsub#persist_items":
+		c.persist, ok = dataform.Truth(value)
+	case "pubsub#max_items":
+		c.max, ok = count(value)
+	case "pubsub#send_last_published_item":
+		c.sendLast, ok = value, slices.Contains([]string{sendNever, "on_sub", sendPresence}, value)
+	case "pubsub#notify_retract":
+		c.notifyRetract, ok = dataform.Truth(value)
+	case "pubsub#notify_delete":
+		c.notifyDelete, ok = dataform.Truth(value)
+	case "pubsub#deliver_payloads":
+		c.payloads, ok = dataform.Truth(value)
+	case "pubsub#title":
+		c.title, ok = value, len(value) <= maxName
+	case "pubsub#description":
+		c.description, ok = value, len(value) <= maxName
+	case "pubsub#type":
+		c.payload, ok = value, len(value) <= maxName
+	default:
+		want, known := fixed[name]
+		return known, known && slices.Contains(want, value)
+	}
+	return true, ok
 }
 
 // readConfig reads what append wrote; nil is the defaults.
@@ -61,75 +118,45 @@ func readConfig(raw []byte) (config, error) {
 	if err != nil {
 		return c, err
 	}
-	return c.with(x, formConfig)
-}
-
-// with is c with the fields of a form.
-func (c config) with(x *xmppstream.Node, formType string) (config, error) {
-	if x.Attr("type") != "submit" {
-		return c, server.ErrBadRequest
+	form, err := dataform.Read(x, formConfig)
+	if err != nil {
+		return c, err
 	}
-	err := fields(x, formType, func(name, value string) error {
-		var ok bool
-		switch name {
-		case "pubsub#access_model":
-			c.access, ok = value, slices.Contains([]string{open, presence, whitelist}, value)
-		case "pubsub#persist_items":
-			c.persist, ok = boolean(value)
-		case "pubsub#max_items":
-			c.max, ok = count(value)
-		case "pubsub#send_last_published_item":
-			c.sendLast, ok = value, slices.Contains([]string{sendNever, "on_sub", sendPresence}, value)
-		case "pubsub#notify_retract":
-			c.notifyRetract, ok = boolean(value)
-		case "pubsub#deliver_payloads":
-			c.payloads, ok = boolean(value)
-		default:
-			ok = true // what makes no difference here
-		}
-		if !ok {
-			return server.ErrNotAcceptable.Because("The node cannot have this value of " + name + ".")
-		}
-		return nil
-	})
-	return c, err
+	return c.with(form)
 }
 
-// meets reports whether the node already is as publish options want it
-// (XEP-0060 §7.1.5).
-func (c config) meets(x *xmppstream.Node) (bool, error) {
-	wanted, err := c.with(x, formOptions)
-	return wanted == c, err
-}
-
-// fields goes through a form's fields with their first values.
-func fields(x *xmppstream.Node, formType string, each func(name, value string) error) error {
-	for _, f := range x.Children {
-		if !f.Is(nsForm, "field") {
-			continue
-		}
-		value := f.ChildText(nsForm, "value")
-		if f.Attr("var") == "FORM_TYPE" {
-			if value != formType {
-				return server.ErrBadRequest
-			}
-			continue
-		}
-		if err := each(f.Attr("var"), value); err != nil {
-			return err
+// with is c with the fields of a form (XEP-0060 §8.2.4). What we do not know makes
+// no difference.
+func (c config) with(form *dataform.Submission) (config, error) {
+	for _, name := range form.Names() {
+		if known, ok := c.set(name, form.Values(name)); known && !ok {
+			return c, server.ErrNotAcceptable.Because("The node cannot have this value of " + name + ".")
 		}
 	}
-	return nil
+	return c, nil
 }
 
-func boolean(s string) (value, ok bool) {
-	switch s {
-	case "1", "true":
-		return true, true
-	case "0", "false":
-		return false, true
+// errPrecondition is the answer to publish options that cannot be met.
+var errPrecondition = errorWith(server.ErrConflict, "precondition-not-met")
+
+// wanted is c as publish options want it (XEP-0060 §7.1.5): what we do not know, or
+// cannot be, is a precondition that is not met.
+func (c config) wanted(options *dataform.Submission) (config, error) {
+	for _, name := range options.Names() {
+		if known, ok := c.set(name, options.Values(name)); !known || !ok {
+			return c, errPrecondition
+		}
 	}
-	return false, false
+	return c, nil
+}
+
+// submitted reads the form inside an element, nil if there is none or it was cancelled.
+func submitted(n *xmppstream.Node, formType string) (*dataform.Submission, error) {
+	form, err := dataform.Submitted(n, formType)
+	if err != nil || form == nil || form.Type == dataform.TypeCancel {
+		return nil, err
+	}
+	return form, nil
 }
 
 // count reads a number of items; "max" is as many as we keep.
@@ -137,29 +164,36 @@ func count(s string) (int, bool) {
 	if s == "max" {
 		return maxItems, true
 	}
-	n, err := strconv.Atoi(s)
-	return min(n, maxItems), err == nil && n > 0
+	n, err := strconv.ParseUint(s, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		n, err = maxItems, nil
+	}
+	return int(min(n, maxItems)), err == nil && n > 0
 }
 
-// append writes the form: "form" to be filled in, "submit" to be stored.
-func (c config) append(b []byte, kind string) []byte {
-	b = append(append(append(b, "<x xmlns='"+nsForm+"' type='"...), kind...), "'>"...)
-	field := func(typ, name, value string, options ...string) {
-		b = append(b, "<field var='"+name+"' type='"+typ+"'><value>"+value+"</value>"...)
-		if kind == "form" {
-			for _, o := range options {
-				b = append(b, "<option><value>"+o+"</value></option>"...)
-			}
-		}
-		b = append(b, "</field>"...)
-	}
+// append writes the form: [dataform.TypeForm] to be filled in,
+// [dataform.TypeSubmit] to be stored.
+func (c config) append(b []byte, typ string) []byte {
 	truth := map[bool]string{true: "1", false: "0"}
-	field("hidden", "FORM_TYPE", formConfig)
-	field("list-single", "pubsub#access_model", c.access, open, presence, whitelist)
-	field("boolean", "pubsub#persist_items", truth[c.persist])
-	field("text-single", "pubsub#max_items", strconv.Itoa(c.max))
-	field("list-single", "pubsub#send_last_published_item", c.sendLast, sendNever, "on_sub", sendPresence)
-	field("boolean", "pubsub#notify_retract", truth[c.notifyRetract])
-	field("boolean", "pubsub#deliver_payloads", truth[c.payloads])
-	return append(b, "</x>"...)
+	f := dataform.Form{Type: typ, FormType: formConfig}
+	add := func(kind, name, value string, options ...string) {
+		if typ != dataform.TypeForm {
+			options = nil
+		}
+		f.Fields = append(f.Fields, dataform.Field{Var: "pubsub#" + name, Type: kind, Values: []string{value}, Options: options})
+	}
+	add(dataform.TextSingle, "title", c.title)
+	add(dataform.TextSingle, "description", c.description)
+	add(dataform.TextSingle, "type", c.payload)
+	add(dataform.ListSingle, "access_model", c.access, Open, Presence, Roster, Whitelist)
+	f.Fields = append(f.Fields, dataform.Field{
+		Var: "pubsub#roster_groups_allowed", Type: "list-multi", Values: strings.FieldsFunc(c.groups, func(r rune) bool { return r == 0 }),
+	})
+	add(dataform.Boolean, "persist_items", truth[c.persist])
+	add(dataform.TextSingle, "max_items", strconv.Itoa(c.max))
+	add(dataform.ListSingle, "send_last_published_item", c.sendLast, sendNever, "on_sub", sendPresence)
+	add(dataform.Boolean, "notify_retract", truth[c.notifyRetract])
+	add(dataform.Boolean, "notify_delete", truth[c.notifyDelete])
+	add(dataform.Boolean, "deliver_payloads", truth[c.payloads])
+	return f.Append(b)
 }

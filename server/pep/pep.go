@@ -15,6 +15,7 @@ import (
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/server"
+	"xmpp-gw/server/dataform"
 	"xmpp-gw/server/store"
 )
 
@@ -29,43 +30,80 @@ const (
 // Limits of one account.
 const (
 	maxNodes     = 256
-	maxItems     = 1000
-	maxItemBytes = 256 << 10
+	maxItems     = 1000      // of a node
+	maxItemBytes = 256 << 10 // of a payload
+	maxBytes     = 16 << 20  // of all payloads
+	maxName      = 1023      // of a node, of an item's id
+	maxReply     = 2 << 20   // of an answer
 )
 
-// Roster says who sees whose presence.
-type Roster interface {
+// Contacts says who sees whose presence.
+type Contacts interface {
 	Sees(ctx context.Context, owner, contact address.Address) (bool, error)
 	// Watchers see the owner's presence; Watching are those whose presence the
 	// owner sees.
 	Watchers(ctx context.Context, owner address.Address) ([]address.Address, error)
 	Watching(ctx context.Context, owner address.Address) ([]address.Address, error)
+	// Groups is which of the owner's groups a contact is in.
+	Groups(ctx context.Context, owner, contact address.Address) ([]string, error)
 }
 
 // Interests says what a client wants to be told of.
 type Interests interface {
 	Wants(s *server.Session, feature string) bool
+	// Interests are the features that end so, without that end.
+	Interests(s *server.Session, suffix string) []string
 }
 
 // PEP is the module.
 type PEP struct {
 	items     store.Items
-	roster    Roster
+	roster    Contacts
 	interests Interests
 	server    *server.Server
 	log       *slog.Logger
+	told      server.SessionSlot[told]
+	blocked   func(ctx context.Context, owner, other address.Address) bool
 	published []func(ctx context.Context, owner address.Address, node string, it store.Item)
+	emptied   []func(ctx context.Context, owner address.Address, node string)
 }
 
-// New makes the module.
-func New(items store.Items, roster Roster, interests Interests) *PEP {
-	return &PEP{items: items, roster: roster, interests: interests}
+// New makes the module. It is behind the one that keeps presence.
+func New(items store.Items, roster Contacts, interests Interests) *PEP {
+	return &PEP{
+		items: items, roster: roster, interests: interests,
+		blocked: func(context.Context, address.Address, address.Address) bool { return false },
+	}
+}
+
+// HideFrom makes the module tell nothing to whom an owner has blocked, before the
+// server runs.
+func (p *PEP) HideFrom(blocked func(ctx context.Context, owner, other address.Address) bool) {
+	p.blocked = blocked
 }
 
 // Published registers who is told of each item that an owner has published, before
 // the server runs.
 func (p *PEP) Published(f func(ctx context.Context, owner address.Address, node string, it store.Item)) {
 	p.published = append(p.published, f)
+}
+
+// Emptied registers who is told that an owner has removed an item, or all of them,
+// before the server runs.
+func (p *PEP) Emptied(f func(ctx context.Context, owner address.Address, node string)) {
+	p.emptied = append(p.emptied, f)
+}
+
+// Items gives an owner's items as the owner sees them: those of the ids, or the
+// newest. It fails with [store.ErrNotFound] without the node.
+func (p *PEP) Items(ctx context.Context, owner address.Address, node string, ids ...string) ([]store.Item, error) {
+	return p.items.Items(ctx, owner, node, ids, 1)
+}
+
+// Access is a node's access model, such as [Open].
+func (p *PEP) Access(ctx context.Context, owner address.Address, node string) (string, error) {
+	_, c, err := p.node(ctx, owner, node)
+	return c.access, err
 }
 
 // Name implements [server.Module].
@@ -77,10 +115,10 @@ func (p *PEP) Setup(r *server.Registry) error {
 	p.log = p.server.Log()
 	r.Identity(server.AtAccount, server.Identity{Category: "pubsub", Type: "pep"})
 	for _, f := range []string{
-		"access-open", "access-presence", "access-whitelist", "auto-create", "auto-subscribe", "config-node", "config-node-max",
+		"access-open", "access-presence", "access-roster", "access-whitelist", "auto-create", "auto-subscribe", "config-node", "config-node-max",
 		"create-and-configure", "create-nodes", "delete-items", "delete-nodes", "filtered-notifications", "item-ids",
 		"last-published", "multi-items", "persistent-items", "presence-notifications", "publish", "publish-options",
-		"purge-nodes", "retract-items", "retrieve-items",
+		"purge-nodes", "retract-items", "retrieve-default", "retrieve-items",
 	} {
 		r.Feature(server.AtAccount, NS+"#"+f)
 	}
@@ -89,6 +127,13 @@ func (p *PEP) Setup(r *server.Registry) error {
 	r.Node(server.AtAccount, p.nodeInfo)
 	r.IQ(server.AtAccount, NS, "pubsub", p.pubsub)
 	r.IQ(server.AtAccount, NSOwner, "pubsub", p.owner)
+	p.told = server.NewSessionSlot[told](r)
+	r.Outbound(func(_ context.Context, s *server.Session, st *server.Stanza) (*server.Stanza, error) {
+		if st.Kind == server.Presence && st.Type == "unavailable" && st.To.IsZero() {
+			p.told.Set(s, nil)
+		}
+		return st, nil
+	})
 	return nil
 }
 
@@ -96,6 +141,13 @@ func (p *PEP) Setup(r *server.Registry) error {
 func errorWith(e *server.StanzaError, condition string) error {
 	c := *e
 	c.App = []byte("<" + condition + " xmlns='" + NSErrors + "'/>")
+	return &c
+}
+
+// unsupported says which feature is missing (XEP-0060 §6.5.9.8).
+func unsupported(feature string) error {
+	c := *server.ErrFeatureNotImplemented
+	c.App = append(xmppstream.Escape([]byte("<unsupported xmlns='"+NSErrors+"' feature='"), feature), "'/>"...)
 	return &c
 }
 
@@ -109,12 +161,12 @@ func (p *PEP) pubsub(ctx context.Context, q *server.IQ) ([]byte, error) {
 		if n.Name == "items" {
 			return p.retrieve(ctx, q, n)
 		}
-		return nil, server.ErrFeatureNotImplemented
+		return nil, unsupported("retrieve-" + n.Name)
 	}
 	if !q.Own() {
 		// Contacts follow by presence; there are no other subscriptions.
 		if n.Name == "subscribe" || n.Name == "unsubscribe" {
-			return nil, errorWith(server.ErrFeatureNotImplemented, "unsupported")
+			return nil, unsupported("subscribe")
 		}
 		return nil, server.ErrForbidden
 	}
@@ -138,6 +190,10 @@ func (p *PEP) owner(ctx context.Context, q *server.IQ) ([]byte, error) {
 	if n == nil {
 		return nil, server.ErrBadRequest
 	}
+	if q.Type == "get" && n.Name == "default" { // §8.3
+		b := []byte("<pubsub xmlns='" + NSOwner + "'><default>")
+		return append(defaults().append(b, dataform.TypeForm), "</default></pubsub>"...), nil
+	}
 	name := n.Attr("node")
 	if name == "" {
 		return nil, errorWith(server.ErrBadRequest, "nodeid-required")
@@ -149,34 +205,52 @@ func (p *PEP) owner(ctx context.Context, q *server.IQ) ([]byte, error) {
 	switch {
 	case q.Type == "get" && n.Name == "configure":
 		b := xmppstream.Escape([]byte("<pubsub xmlns='"+NSOwner+"'><configure node='"), name)
-		return append(c.append(append(b, "'>"...), "form"), "</configure></pubsub>"...), nil
+		return append(c.append(append(b, "'>"...), dataform.TypeForm), "</configure></pubsub>"...), nil
 	case q.Type == "set" && n.Name == "configure":
-		x := n.Child(nsForm, "x")
-		if x == nil {
-			return nil, server.ErrBadRequest
-		}
-		if x.Attr("type") == "cancel" {
-			return nil, nil
-		}
-		if c, err = c.with(x, formConfig); err != nil {
-			return nil, err
-		}
-		node.Config = c.append(nil, "submit")
-		return nil, p.items.PutNode(ctx, q.Owner, node, maxNodes)
+		return nil, p.configure(ctx, q.Owner, node, c, n)
 	case q.Type == "set" && n.Name == "delete":
 		if err := p.items.DeleteNode(ctx, q.Owner, name); err != nil {
 			return nil, missing(err)
 		}
-		p.notify(ctx, q.Owner, name, c, event("<delete node='", name, "'/>"))
+		if c.notifyDelete {
+			p.notify(ctx, q.Owner, name, c, event("<delete node='", name, "'/>"))
+		}
+		p.isEmptied(ctx, q.Owner, name)
 		return nil, nil
 	case q.Type == "set" && n.Name == "purge":
 		if err := p.items.PurgeItems(ctx, q.Owner, name); err != nil {
 			return nil, missing(err)
 		}
 		p.notify(ctx, q.Owner, name, c, event("<purge node='", name, "'/>"))
+		p.isEmptied(ctx, q.Owner, name)
 		return nil, nil
 	}
 	return nil, server.ErrFeatureNotImplemented
+}
+
+// configure changes a node (§8.2.4).
+func (p *PEP) configure(ctx context.Context, owner address.Address, node store.Node, c config, n *xmppstream.Node) error {
+	if n.Child(dataform.NS, "x") == nil {
+		return server.ErrBadRequest
+	}
+	form, err := submitted(n, formConfig)
+	if err != nil || form == nil {
+		return err
+	}
+	if c, err = c.with(form); err != nil {
+		return err
+	}
+	node.Config = c.append(nil, dataform.TypeSubmit)
+	if err := p.items.PutNode(ctx, owner, node, maxNodes); err != nil || c.persist {
+		return err
+	}
+	return p.items.PurgeItems(ctx, owner, node.Name)
+}
+
+func (p *PEP) isEmptied(ctx context.Context, owner address.Address, node string) {
+	for _, f := range p.emptied {
+		f(ctx, owner, node)
+	}
 }
 
 // node reads a node and its configuration.
@@ -198,17 +272,26 @@ func missing(err error) error {
 
 // mayRead is the node's access model (XEP-0060 §4.5).
 func (p *PEP) mayRead(ctx context.Context, owner, who address.Address, c config) error {
-	if who.Bare() == owner || c.access == open {
+	if who.Bare() == owner || c.access == Open {
 		return nil
 	}
-	if c.access == presence {
-		sees, err := p.roster.Sees(ctx, owner, who.Bare())
-		if err != nil || sees {
-			return err
+	if c.access == Whitelist {
+		return errorWith(server.ErrNotAllowed, "closed-node")
+	}
+	sees, err := p.roster.Sees(ctx, owner, who.Bare())
+	switch {
+	case err != nil:
+		return err
+	case c.access == Roster:
+		groups, err := p.roster.Groups(ctx, owner, who.Bare())
+		if err == nil && !(sees && c.allows(groups)) {
+			err = errorWith(server.ErrNotAuthorized, "not-in-roster-group")
 		}
+		return err
+	case !sees:
 		return errorWith(server.ErrNotAuthorized, "presence-subscription-required")
 	}
-	return errorWith(server.ErrNotAllowed, "closed-node")
+	return nil
 }
 
 // first is the first child: what is asked for.

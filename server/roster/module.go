@@ -62,6 +62,7 @@ type Module struct {
 	accounts *peraccount.Cache[account]
 	slot     server.SessionSlot[session]
 	blocked  func(ctx context.Context, owner, other address.Address) bool
+	approved []func(ctx context.Context, owner, contact address.Address)
 }
 
 // New makes the module.
@@ -76,6 +77,13 @@ func New(l Limits) *Module {
 // It is called before the server runs.
 func (m *Module) HideFrom(blocked func(ctx context.Context, owner, other address.Address) bool) {
 	m.blocked = blocked
+}
+
+// Approved registers who is told that an owner has come to see a contact's presence,
+// before the server runs. It is called while the contact's subscription stanza is
+// dealt with, and must not send one.
+func (m *Module) Approved(f func(ctx context.Context, owner, contact address.Address)) {
+	m.approved = append(m.approved, f)
 }
 
 // Name implements [server.Module].
@@ -98,6 +106,7 @@ func (m *Module) Setup(r *server.Registry) error {
 	r.Inbound(m.inbound)
 	r.Unbound(m.unbound)
 	r.AccountGone(m.accountGone)
+	r.Forget(m.accounts.Forget)
 	return nil
 }
 

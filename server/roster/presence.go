@@ -112,9 +112,14 @@ func (m *Module) announce(ctx context.Context, s *server.Session, own *session, 
 // change sets a session's presence and tells whoever sees it. It says whether the
 // session has become available.
 func (m *Module) change(ctx context.Context, s *server.Session, own *session, st *server.Stanza) (initial bool) {
+	own.account().order.Lock()
+	defer own.account().order.Unlock()
+	return m.changeInOrder(ctx, s, own, st)
+}
+
+// changeInOrder is change with the account's order held.
+func (m *Module) changeInOrder(ctx context.Context, s *server.Session, own *session, st *server.Stanza) (initial bool) {
 	a := own.account()
-	a.order.Lock()
-	defer a.order.Unlock()
 	was, is := s.Available(), st.Type == ""
 	if !is {
 		m.tellDirected(ctx, own, st)
@@ -145,6 +150,23 @@ func (m *Module) change(ctx context.Context, s *server.Session, own *session, st
 		s.SetPresence(nil)
 	}
 	return is && !was
+}
+
+// Renew sends the presence of a session again to whoever sees it, as change makes it
+// of what it was: for modules that put something of theirs into presence. Nothing is
+// sent while the session is unavailable, or if change gives nil.
+func (m *Module) Renew(ctx context.Context, s *server.Session, change func(was *server.Stanza) *server.Stanza) {
+	own := m.slot.Get(s)
+	if own == nil {
+		return
+	}
+	own.account().order.Lock()
+	defer own.account().order.Unlock()
+	if was := s.Presence(); was != nil {
+		if st := change(was); st != nil {
+			m.changeInOrder(ctx, s, own, st)
+		}
+	}
 }
 
 // tellDirected tells those that were sent directed presence, and no longer

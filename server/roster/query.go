@@ -173,6 +173,5 @@ func (m *Module) accountGone(ctx context.Context, owner address.Address) error {
 		a.remove(it.Contact, 0)
 		a.write.Unlock()
 	}
-	m.accounts.Forget(owner)
 	return nil
 }

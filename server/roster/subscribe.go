@@ -116,6 +116,11 @@ func (m *Module) receive(ctx context.Context, a *account, st *server.Stanza) err
 	if st.Type == "unsubscribe" && before&From != 0 {
 		m.hide(ctx, a, contact) // §3.3.3
 	}
+	if before&To == 0 && step.State&To != 0 {
+		for _, f := range m.approved {
+			f(ctx, a.owner, contact)
+		}
+	}
 	return nil
 }
 

@@ -52,6 +52,27 @@ func TestLastItems(t *testing.T) {
 	})
 }
 
+func TestItemBytes(t *testing.T) {
+	every(t, func(t *testing.T, d *DB) {
+		ctx := context.Background()
+		must(t, d.PutNode(ctx, romeo, Node{Name: "n"}, 0))
+		must(t, d.PutNode(ctx, romeo, Node{Name: "m"}, 0))
+		for i, want := range []int64{0, 10, 30, 30} {
+			if got, err := d.ItemBytes(ctx, romeo); err != nil || got != want {
+				t.Errorf("%d bytes, %v; want %d", got, err, want)
+			}
+			it := Item{ID: fmt.Sprint(i), Publisher: romeo, At: date(0), Raw: make([]byte, 10*(i+1))}
+			if i == 2 {
+				it.Raw = nil
+			}
+			must(t, d.PutItem(ctx, romeo, []string{"n", "m"}[i%2], it, 0))
+		}
+		if got, err := d.ItemBytes(ctx, juliet); err != nil || got != 0 {
+			t.Errorf("of another %d bytes, %v", got, err)
+		}
+	})
+}
+
 // A message that its sender's archive is given, and then its receiver's, is stored
 // once; one that merely looks the same is not.
 func TestArchivedTogether(t *testing.T) {
