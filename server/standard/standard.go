@@ -21,18 +21,23 @@ import (
 	"time"
 
 	"xmpp-gw/server"
+	"xmpp-gw/server/adhoc"
+	"xmpp-gw/server/admin"
 	"xmpp-gw/server/archive"
 	"xmpp-gw/server/blocking"
 	"xmpp-gw/server/caps"
 	"xmpp-gw/server/carbons"
+	"xmpp-gw/server/certificates"
 	"xmpp-gw/server/clientstate"
 	"xmpp-gw/server/disco"
 	"xmpp-gw/server/entitytime"
+	"xmpp-gw/server/invite"
 	"xmpp-gw/server/lastactivity"
 	"xmpp-gw/server/offline"
 	"xmpp-gw/server/pep"
 	"xmpp-gw/server/ping"
 	"xmpp-gw/server/private"
+	"xmpp-gw/server/registration"
 	"xmpp-gw/server/roster"
 	"xmpp-gw/server/store"
 	"xmpp-gw/server/version"
@@ -60,6 +65,14 @@ type Options struct {
 	// Blocking bounds block lists.
 	Blocking blocking.Limits
 
+	// Registration is who can make an account from a client: nobody, by default.
+	// Invitations are for accounts where it is not closed, else for contacts alone.
+	Registration registration.Options
+	Invitations  invite.Options
+	// Shutdown is what an administrator's command to end the server does; nil: there
+	// is no such command.
+	Shutdown func()
+
 	// LastActivity tells contacts since when somebody is away (XEP-0012).
 	LastActivity bool
 }
@@ -83,9 +96,17 @@ func Modules(st store.Store, o Options) []server.Module {
 	clients := caps.New(func(ctx context.Context, s *server.Session) { events.Known(ctx, s) })
 	events = pep.New(st, contacts, clients)
 
+	commands := adhoc.New()
+	if o.Invitations.Names == nil {
+		o.Invitations.Names = o.Registration.Names.Check
+	}
+	invitations := invite.New(st, o.Invitations).Module(contacts, commands, o.Registration.Mode != registration.Closed)
+
 	modules := []server.Module{
 		// First, so that the rest does not see what is blocked.
 		blocking.New(o.Blocking, contacts),
+		// A guest's token goes before the question to the owner.
+		invitations,
 		// Presence is known to those behind it.
 		contacts,
 		// Before those that copy and keep messages: what they have bears the
@@ -98,6 +119,11 @@ func Modules(st store.Store, o Options) []server.Module {
 		disco.New(disco.Options{Software: o.Software, Node: capsNode, Contacts: o.Contacts, Subscriptions: contacts}),
 		clients,
 		events,
+
+		registration.New(invitations, o.Registration),
+		certificates.New(st),
+		commands,
+		admin.New(commands, admin.Options{Shutdown: o.Shutdown}),
 
 		private.New(st),
 		ping.New(),

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"xmpp-gw/server"
+	"xmpp-gw/server/invite"
+	"xmpp-gw/server/registration"
 	"xmpp-gw/server/servertest"
 	"xmpp-gw/server/standard"
 	"xmpp-gw/server/store"
@@ -56,4 +58,32 @@ func TestBlockedIsNotArchived(t *testing.T) {
 	tybalt.Expect("<message type='error' id='m'/>")
 	romeo.Send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>")
 	romeo.Expect("<iq type='result' id='q'><fin xmlns='urn:xmpp:mam:2'/></iq>")
+}
+
+// A stranger who is blocked does not use up an invitation, and an administrator has
+// the commands of all modules.
+func TestInvitations(t *testing.T) {
+	s := start(t, standard.Options{Registration: registration.Options{Mode: registration.ByInvite}})
+	romeo := servertest.Dial(t, s, "romeo@example.org/orchard")
+	tybalt := servertest.Dial(t, s, "tybalt@example.org/square")
+	if err := s.Store().SetAdmin(t.Context(), romeo.JID.Bare(), true); err != nil {
+		t.Fatal(err)
+	}
+	romeo.Request("set", "", "<block xmlns='urn:xmpp:blocking'><item jid='tybalt@example.org'/></block>")
+	i, uri, err := invite.New(s.Store(), invite.Options{}).Create(t.Context(), invite.Request{Domain: "example.org", Inviter: romeo.JID, Contact: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "xmpp:romeo@example.org?roster;preauth=" + i.Token; uri != want {
+		t.Errorf("got %s, want %s", uri, want)
+	}
+	tybalt.Send("<presence type='subscribe' to='romeo@example.org'><preauth xmlns='urn:xmpp:pars:0' token='" + i.Token + "'/></presence>")
+	tybalt.Drain()
+	if left, err := s.Store().Invite(t.Context(), i.Token); err != nil || left.Uses != 1 {
+		t.Errorf("the invitation: %+v, %v", left, err)
+	}
+	n := romeo.Request("get", "example.org", "<query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/commands'/>")
+	if len(n.Children) != 21 {
+		t.Errorf("%d commands: %s", len(n.Children), n.Append(nil))
+	}
 }
