@@ -27,6 +27,7 @@ const (
 	TextPrivate = "text-private"
 	TextMulti   = "text-multi"
 	ListSingle  = "list-single"
+	ListMulti   = "list-multi"
 	JIDSingle   = "jid-single"
 	JIDMulti    = "jid-multi"
 )

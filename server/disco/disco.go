@@ -13,6 +13,7 @@ import (
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/server"
+	"xmpp-gw/server/dataform"
 )
 
 // Namespaces of service discovery and of capabilities.
@@ -212,17 +213,11 @@ func attr(b []byte, name, value string) []byte {
 
 // contactForm is the form of XEP-0157 §2.
 func contactForm(contacts map[string][]string) []byte {
-	b := []byte("<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>http://jabber.org/network/serverinfo</value></field>")
+	form := dataform.Form{Type: dataform.TypeResult, FormType: "http://jabber.org/network/serverinfo"}
 	for _, kind := range slices.Sorted(maps.Keys(contacts)) {
-		b = append(b, "<field type='list-multi'"...)
-		b = attr(b, "var", kind+"-addresses")
-		b = append(b, '>')
-		for _, uri := range contacts[kind] {
-			b = append(xmppstream.Escape(append(b, "<value>"...), uri), "</value>"...)
-		}
-		b = append(b, "</field>"...)
+		form.Fields = append(form.Fields, dataform.Field{Var: kind + "-addresses", Type: dataform.ListMulti, Values: contacts[kind]})
 	}
-	return append(b, "</x>"...)
+	return form.Append(nil)
 }
 
 // SplitNode takes a capabilities node apart: NODE#VER.
