@@ -260,6 +260,9 @@ func keyImport(j *onionJob) error {
 	if err != nil {
 		return err
 	}
+	if n := clientsBeside(j.Args().Get(1)); n > 0 {
+		j.ui.warn("tor lets in %d known clients with that key, and their keys were not taken over: add them with `xmpp-gw onion client add %s CLIENT` before you publish it, or everybody gets in", n, name)
+	}
 	return j.done(said{Name: name, Address: o.Address},
 		"%s has the address %s; `xmpp-gw onion publish %s --target IP:PORT` publishes it", name, o.Address, name)
 }

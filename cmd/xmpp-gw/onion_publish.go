@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -91,6 +92,12 @@ func publication(c *cli.Context) (q control.Publication, err error) {
 		}
 	}
 	if file := c.String("key"); file != "" {
+		if n := clientsBeside(file); n > 0 {
+			return q, &problem{
+				what: "the service is not published", why: fmt.Sprintf("tor lets in %d known clients with that key, and here everybody would get in", n), code: exitMistake,
+				hint: "`xmpp-gw onion key import` takes the key alone; then `onion client add`, and `onion publish` without --key. For a service that is open to all, copy the key file out of its folder first",
+			}
+		}
 		q.Key, err = readKey(file)
 	}
 	return q, err
@@ -145,6 +152,13 @@ func plainTarget(s string) (string, error) {
 	}
 	_, err := egress.ParseLocal(s)
 	return s, err
+}
+
+// clientsBeside counts the clients that the HiddenServiceDir of a key file lets in;
+// 0: everybody, or it is in no such folder.
+func clientsBeside(file string) int {
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "authorized_clients", "*.auth"))
+	return len(files)
 }
 
 // readKey reads a key file that is this user's alone.
