@@ -10,6 +10,7 @@ import (
 
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/server"
 	"xmpp-gw/server/roster"
 	"xmpp-gw/server/servertest"
 	"xmpp-gw/server/store"
@@ -326,4 +327,67 @@ func BenchmarkBroadcast(b *testing.B) {
 			}
 		}
 	}
+}
+
+// Presence does not go to domains that nobody here can reach, and comes back from
+// none of them; a request does, so that its sender knows.
+func TestUnreachableDomains(t *testing.T) {
+	m := roster.New(roster.Limits{})
+	s := servertest.New(t, m)
+	juliet := s.Account(t, "juliet@example.org")
+	for _, contact := range []string{"romeo@example.com", "example.com"} {
+		it := store.RosterItem{Contact: servertest.Address(t, contact), Sub: store.SubBoth, InRoster: true}
+		if _, err := s.Store().PutRosterItem(t.Context(), juliet, it, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := servertest.Dial(t, s, "juliet@example.org/balcony")
+	c.Send("<presence/>")
+	c.Expect("<presence from='juliet@example.org/balcony'/>")
+	c.ExpectNothing()
+	c.Send("<presence to='romeo@example.com' type='unsubscribed'/>")
+	c.Expect("<presence type='error' from='romeo@example.com'/>")
+	c.ExpectNothing()
+	c.Send("<presence to='nurse@example.com' type='subscribe'/>")
+	c.Expect("<presence type='error' from='nurse@example.com'><error><remote-server-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>")
+	c.Send("<presence type='unavailable'/>")
+	c.Expect("<presence from='juliet@example.org/balcony' type='unavailable'/>")
+	c.ExpectNothing()
+}
+
+// ending ends a session while its presence is on its way.
+type ending struct{}
+
+func (ending) Name() string { return "ending" }
+
+func (ending) Setup(r *server.Registry) error {
+	r.Outbound(func(_ context.Context, s *server.Session, st *server.Stanza) (*server.Stanza, error) {
+		if st.Kind == server.Presence && st.Has("urn:x", "x") {
+			s.Close(nil)
+		}
+		return st, nil
+	})
+	return nil
+}
+
+// A session that has ended does not become available any more, for nobody would say
+// that it is not.
+func TestNoPresenceAfterTheEnd(t *testing.T) {
+	m := roster.New(roster.Limits{})
+	s := servertest.New(t, ending{}, m)
+	for _, p := range [][2]string{{"juliet@example.org", "romeo@example.org"}, {"romeo@example.org", "juliet@example.org"}} {
+		it := store.RosterItem{Contact: servertest.Address(t, p[1]), Sub: store.SubBoth, InRoster: true}
+		if _, err := s.Store().PutRosterItem(t.Context(), s.Account(t, p[0]), it, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	romeo := servertest.Online(t, s, "romeo@example.org/orchard")
+	juliet := servertest.Dial(t, s, "juliet@example.org/balcony")
+	juliet.Send("<presence/>")
+	romeo.Expect("<presence from='juliet@example.org/balcony'/>")
+	juliet.Drain()
+	juliet.Send("<presence><x xmlns='urn:x'/></presence>")
+	juliet.ExpectEnd()
+	romeo.Expect("<presence from='juliet@example.org/balcony' type='unavailable'/>")
+	romeo.ExpectNothing()
 }

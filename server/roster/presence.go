@@ -121,6 +121,9 @@ func (m *Module) change(ctx context.Context, s *server.Session, own *session, st
 func (m *Module) changeInOrder(ctx context.Context, s *server.Session, own *session, st *server.Stanza) (initial bool) {
 	a := own.account()
 	was, is := s.Available(), st.Type == ""
+	if is && m.srv.Session(s.JID()) != s {
+		return false // it has ended, and everybody was told; nobody would take this back
+	}
 	if !is {
 		m.tellDirected(ctx, own, st)
 	}
@@ -181,7 +184,7 @@ func (m *Module) tellDirected(ctx context.Context, own *session, st *server.Stan
 		if it := a.item(to.Bare()); stateOf(&it)&From != 0 {
 			continue // hears of it anyway
 		}
-		if !m.blocked(ctx, a.owner, to) {
+		if !m.absent(to) && !m.blocked(ctx, a.owner, to) {
 			_ = m.srv.Route(ctx, st.Readdress(st.From, to))
 		}
 	}
@@ -257,7 +260,7 @@ func (m *Module) showDirected(ctx context.Context, a *account, to address.Addres
 
 // show sends the presence of the owner's available sessions, and says how many.
 func (m *Module) show(ctx context.Context, a *account, to address.Address) (n int) {
-	if m.blocked(ctx, a.owner, to) {
+	if m.absent(to) || m.blocked(ctx, a.owner, to) {
 		return 0
 	}
 	a.order.Lock()
@@ -273,6 +276,9 @@ func (m *Module) show(ctx context.Context, a *account, to address.Address) (n in
 
 // hide sends unavailable presence of the owner's available sessions.
 func (m *Module) hide(ctx context.Context, a *account, to address.Address) {
+	if m.absent(to) {
+		return
+	}
 	a.order.Lock()
 	defer a.order.Unlock()
 	for _, s := range m.srv.Sessions(a.owner) {
@@ -344,8 +350,8 @@ func (m *Module) undirect(s *server.Session, at address.Address) (told []address
 	return told
 }
 
-// absent reports whether an address is an account here without a session, to which
-// no presence has to be sent.
+// absent reports whether no presence has to be sent to an address: it is an account
+// here without a session, or of a domain that nobody here can reach.
 func (m *Module) absent(a address.Address) bool {
-	return a.Local != "" && m.srv.Hosts(a.Domain) && len(m.srv.Sessions(a)) == 0
+	return !m.srv.Hosts(a.Domain) || a.Local != "" && len(m.srv.Sessions(a)) == 0
 }
