@@ -143,6 +143,8 @@ func (s *Service) Check() error {
 	switch {
 	case s.Proxy != "" && s.Proxy != "v1" && s.Proxy != "v2":
 		return fmt.Errorf("%q is no version of the PROXY protocol (v1 or v2)", printable(s.Proxy))
+	case s.Proxy != "" && !s.CircuitID:
+		return errors.New("a PROXY header (proxy) needs circuit ids, as there is nothing else to say in it: set circuit_id, or leave proxy empty")
 	case s.PoW.Rate < 0 || s.PoW.Burst < 0:
 		return errors.New("rate and burst of the proof-of-work defence cannot be negative")
 	case s.IntroPoints < 0 || s.IntroPoints > maxIntroPoints:

@@ -136,6 +136,7 @@ func TestServiceMistakes(t *testing.T) {
 		"absolute path":         func(s *Service) { s.Ports[0].Target = "unix:x" },
 		"control characters":    func(s *Service) { s.Ports[0].Target = "unix:/x\ny" },
 		"PROXY protocol":        func(s *Service) { s.Proxy = "v3" },
+		"needs circuit ids":     func(s *Service) { s.Proxy = "v1" },
 		"introduction points":   func(s *Service) { s.IntroPoints = 21 },
 		"limit of streams":      func(s *Service) { s.MaxStreams = -1 },
 		"proof-of-work":         func(s *Service) { s.PoW.Rate = -1 },
