@@ -259,6 +259,9 @@ func (s *Shelf) Update(name string, edit func(*Service) error) (e Entry, err err
 		if service.SingleHop != now.SingleHop {
 			return errors.New("an address that was published over single hops is known to be this machine's, and one that was not must stay anonymous: publish another service for that")
 		}
+		if service.Backend != "" && now.Restricted {
+			return errBalanced
+		}
 		service.Name, service.Created, service.Previous = now.Name, now.Created, now.Previous
 		if err := service.Check(); err != nil {
 			return err

@@ -19,6 +19,10 @@ const authSuffix = ".auth"
 // last client's removal must not open the door.
 const nobody = "nobody"
 
+// errBalanced: what keeps strangers out is a service's descriptor, and OnionBalance
+// puts the way in into one of its own, for everybody.
+var errBalanced = errors.New("a service behind OnionBalance cannot let in clients with keys alone, as OnionBalance's own descriptor is open to everybody; publish another service for them")
+
 // Clients names those who are let in; restricted is false where everybody is.
 func (s *Shelf) Clients(name string) (clients []string, restricted bool, err error) {
 	e, err := s.Get(name)
@@ -35,6 +39,9 @@ func (s *Shelf) AddClient(name, client string) (k ClientKey, err error) {
 		return k, fmt.Errorf("%q is kept for the gateway's own use: take another name", nobody)
 	}
 	err = s.change(name, func(e *Entry) error {
+		if e.Backend != "" {
+			return errBalanced
+		}
 		if k, err = newClientKey(e.Address); err != nil {
 			return err
 		}

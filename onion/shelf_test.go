@@ -273,6 +273,22 @@ func TestShelfClients(t *testing.T) {
 	checkModes(t, s.dir)
 }
 
+// OnionBalance would let in everybody where clients need keys.
+func TestClientsBehindOnionBalance(t *testing.T) {
+	s, frontend := openShelf(t), clientKey(t).Address()
+	mustCreate(t, s, "balanced", func(v *Service) { v.Backend = frontend })
+	if _, err := s.AddClient("balanced", "alice"); err == nil || !strings.Contains(err.Error(), "OnionBalance") {
+		t.Errorf("a client: %v", err)
+	}
+	mustCreate(t, s, "closed", nil)
+	if _, err := s.AddClient("closed", "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Update("closed", func(v *Service) error { v.Backend = frontend; return nil }); err == nil || !strings.Contains(err.Error(), "OnionBalance") {
+		t.Errorf("a backend: %v", err)
+	}
+}
+
 func TestRotateAndExpire(t *testing.T) {
 	s := openShelf(t)
 	old := mustCreate(t, s, "x", nil)
