@@ -34,6 +34,7 @@ type outbox struct {
 	shown    map[address.Address]int // where in waiting the presence of each is that is held back
 	outdated int                     // how many in waiting are nil
 	unsent   []*Stanza               // messages in buf, while nothing is acknowledged
+	leaving  []*Stanza               // those that were written and that the socket may not have taken
 	sm       *unacked                // nil without stream management
 
 	stuck time.Time // since when the socket takes nothing
@@ -201,6 +202,9 @@ func (o *outbox) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for !o.writing && o.conn != nil && o.err == nil {
+		if !o.left() {
+			return
+		}
 		if o.sm != nil && o.sm.shouldAsk() && !o.shut {
 			o.room()
 			o.buf = append(o.buf, smRequest...)
@@ -222,18 +226,29 @@ func (o *outbox) flush() {
 		o.mu.Unlock()
 		_, err := conn.Write(b)
 		recycle(b)
-		if err == nil {
-			for _, st := range sent {
-				st.wasReceived(false)
-			}
-		}
 		o.mu.Lock()
 		o.writing = false
+		o.leaving = append(o.leaving, sent...)
 		if err != nil && o.conn == conn {
 			o.err = err
-			o.unsent = append(sent, o.unsent...)
 		}
 	}
+}
+
+// left tells those who wait for messages of which nothing waits above the socket any
+// more. It is false if the connection is lost.
+func (o *outbox) left() bool {
+	if len(o.leaving) == 0 || o.sock.Blocked() {
+		return true
+	}
+	if o.err = o.sock.Failed(); o.err != nil {
+		return false
+	}
+	for _, st := range o.leaving {
+		st.wasReceived(false)
+	}
+	o.leaving = nil
+	return true
 }
 
 // close takes nothing any more after last, which is queued.
@@ -294,7 +309,7 @@ func (o *outbox) rest() []*Stanza {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.shut = true
-	list := o.unsent
+	list := append(o.leaving, o.unsent...)
 	if o.sm != nil {
 		list = append(list, o.sm.list...)
 		o.sm.list = nil
@@ -304,6 +319,7 @@ func (o *outbox) rest() []*Stanza {
 			list = append(list, st)
 		}
 	}
+	o.leaving = nil
 	o.unsent, o.waiting, o.shown, o.outdated = nil, nil, nil, 0
 	return list
 }

@@ -44,6 +44,17 @@ func (w *Conn) Blocked() bool {
 	return a.draining != nil
 }
 
+// Failed is why a write of what was kept failed, nil if none did.
+func (w *Conn) Failed() error {
+	a := w.out
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
 // Finish waits until what is kept is written, or has failed, but not beyond d.
 func (w *Conn) Finish(d time.Duration) {
 	_ = w.SetWriteDeadline(time.Now().Add(d))

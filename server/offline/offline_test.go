@@ -156,6 +156,9 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = db.Close() })
+		if err := db.CreateAccount(t.Context(), store.Account{Address: juliet}, nil); err != nil {
+			t.Fatal(err)
+		}
 		for _, age := range []time.Duration{2 * time.Hour, time.Minute} {
 			if _, err := db.PushOffline(t.Context(), juliet, time.Now().Add(-age), []byte("<message xmlns='jabber:client'/>"), 10, 1000); err != nil {
 				t.Fatal(err)
