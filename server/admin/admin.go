@@ -64,9 +64,9 @@ func (m *module) commands() []adhoc.Command {
 			accountJID("Address of the account"), password, dataform.Field{
 				Var: "password-verify", Type: dataform.TextPrivate, Label: "The password again", Required: true,
 			}),
-		m.each("delete-user", "Delete users", "Addresses of the accounts to delete, with all that they have", m.deleteUser),
-		m.each("disable-user", "Disable users", "Addresses of the accounts to disable", m.disableUser),
-		m.each("reenable-user", "Re-enable users", "Addresses of the accounts to enable again", m.enableUser),
+		m.each("delete-user", "Delete users", "Addresses of the accounts to delete, with all that they have", m.delete),
+		m.each("disable-user", "Disable users", "Addresses of the accounts to disable", m.disable),
+		m.each("reenable-user", "Re-enable users", "Addresses of the accounts to enable again", m.enable),
 		m.form("end-user-session", "End user sessions", m.endSession, accountJIDs("Addresses whose sessions end; with a resource, only that one")),
 		m.form("change-user-password", "Change a user's password", m.changePassword, accountJID("Address of the account"), password),
 		m.form("get-user-lastlogin", "When users were last here", m.lastLogin, accountJIDs("Addresses of the accounts")),
@@ -108,20 +108,26 @@ func (m *module) form(node, name string, run adhoc.Step, fields ...dataform.Fiel
 	return m.command(node, name, adhoc.Ask(dataform.Form{Title: name, FormType: NS, Fields: fields}, run))
 }
 
-// each is a command that does something to some accounts.
-func (m *module) each(node, name, label string, do func(ctx context.Context, c *adhoc.Call, owner address.Address) error) adhoc.Command {
+// errOwn keeps administrators from locking themselves out.
+var errOwn = server.ErrNotAllowed.Because("This is your own account.")
+
+// each is a command that does something to some accounts of others.
+func (m *module) each(node, name, label string, do func(ctx context.Context, owner address.Address) error) adhoc.Command {
 	return m.form(node, name, func(ctx context.Context, c *adhoc.Call) (*adhoc.Reply, error) {
 		list, err := accounts(c)
 		if err != nil {
 			return nil, err
 		}
 		for _, owner := range list { // all of them, or none
+			if owner == c.Caller {
+				return nil, errOwn
+			}
 			if err := m.exists(ctx, owner); err != nil {
 				return nil, err
 			}
 		}
 		for _, owner := range list {
-			if err := do(context.WithoutCancel(ctx), c, owner); err != nil {
+			if err := do(context.WithoutCancel(ctx), owner); err != nil {
 				return nil, refusal(err)
 			}
 		}

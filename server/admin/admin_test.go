@@ -171,7 +171,7 @@ func TestDeleteAndDisable(t *testing.T) {
 	for _, node := range []string{"delete-user", "disable-user"} {
 		fails(bard, "bad-request", node)
 		fails(bard, "bad-request", node, "accountjids", "")
-		fails(bard, "not-allowed", node, "accountjids", "bard@example.org")
+		fails(bard, "not-allowed", node, "accountjids", "romeo@example.org\nbard@example.org")
 		fails(bard, "not-allowed", node, "accountjids", "nurse@example.net")
 		fails(bard, "jid-malformed", node, "accountjids", "romeo@example.org/orchard")
 		fails(bard, "policy-violation", node, "accountjids", strings.Repeat("romeo@example.org\n", 101))

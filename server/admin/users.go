@@ -30,23 +30,15 @@ func (m *module) addUser(ctx context.Context, c *adhoc.Call) (*adhoc.Reply, erro
 	return adhoc.Done("The account was made."), nil
 }
 
-var errOwn = server.ErrNotAllowed.Because("This would be your own account.")
-
-func (m *module) deleteUser(ctx context.Context, c *adhoc.Call, owner address.Address) error {
-	if owner == c.Caller {
-		return errOwn
-	}
+func (m *module) delete(ctx context.Context, owner address.Address) error {
 	return m.server.DeleteAccount(ctx, owner)
 }
 
-func (m *module) disableUser(ctx context.Context, c *adhoc.Call, owner address.Address) error {
-	if owner == c.Caller {
-		return errOwn
-	}
+func (m *module) disable(ctx context.Context, owner address.Address) error {
 	return m.server.Disable(ctx, owner, true)
 }
 
-func (m *module) enableUser(ctx context.Context, _ *adhoc.Call, owner address.Address) error {
+func (m *module) enable(ctx context.Context, owner address.Address) error {
 	return m.server.Disable(ctx, owner, false)
 }
 

@@ -215,7 +215,8 @@ func TestInviteCommand(t *testing.T) {
 		register, users, admin bool
 		ibr                    bool
 	}{
-		{"no registration", false, true, true, false},
+		{"no registration", false, true, false, false},
+		{"no registration, an administrator", false, false, true, false},
 		{"a user", true, false, false, false},
 		{"a user where users may", true, true, false, true},
 		{"an administrator", true, false, true, true},
