@@ -239,26 +239,22 @@ func (v *Invitations) Return(ctx context.Context, i *Invitation) error {
 	return v.storage.ReturnInvite(ctx, i.Token)
 }
 
-// contact uses up the invitation with which a contact comes to its inviter (XEP-0379
-// §3.5). It reports false for one that is not good for that.
-func (v *Invitations) contact(ctx context.Context, token string, inviter, guest address.Address) (bool, error) {
+// contact finds the invitation with which a guest becomes its inviter's contact
+// (XEP-0379 §3.5), nil for a token that is not good for that.
+func (v *Invitations) contact(ctx context.Context, token string, inviter, guest address.Address) (*Invitation, error) {
 	now := v.options.Now()
 	i, err := v.storage.Invite(ctx, token)
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil || !i.Contact || i.Inviter != inviter || !usable(i, now) {
-		return false, err
+		return nil, err
 	}
-	// XEP-0379 §5.2: of whom it is known for whom it is, nobody else can use it.
+	// XEP-0379 §5.2: of which it is known for whom it is, nobody else can use it.
 	if i.Local != "" && guest != (address.Address{Local: i.Local, Domain: i.Domain}) {
-		return false, nil
+		return nil, nil
 	}
-	_, err = v.storage.UseInvite(ctx, token, now)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return &Invitation{i, now}, nil
 }
 
 // URI is the link for an invitation (XEP-0401 §5.1). Who has it has the invitation.

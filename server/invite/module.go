@@ -85,13 +85,18 @@ func (m *Module) request(ctx context.Context, owner address.Address, st *server.
 	if token == "" || guest == owner {
 		return st, nil
 	}
+	i, err := m.contact(ctx, token, owner, guest)
+	if err != nil || i == nil {
+		return st, err
+	}
 	// A request that repeats itself needs no invitation.
 	if sees, err := m.roster.Sees(ctx, owner, guest); err != nil || sees {
 		return st, err
 	}
-	good, err := m.contact(ctx, token, owner, guest)
-	if err != nil || !good {
-		return st, err
+	if err := m.Use(ctx, i); errors.Is(err, ErrInvalid) {
+		return st, nil // somebody else was quicker
+	} else if err != nil {
+		return nil, err
 	}
 	if err := m.roster.Approve(ctx, owner, guest); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package registration
 
 import (
 	"context"
+	"time"
 
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
@@ -60,6 +61,10 @@ func (m *module) remove(ctx context.Context, q *server.IQ, account address.Addre
 	return server.ErrAnswered
 }
 
+// changes bounds how often one account changes its password, as each time costs the
+// server some work.
+var changes = Rate{10, time.Minute}
+
 // setPassword changes the password (§3.3).
 func (m *module) setPassword(ctx context.Context, q *server.IQ, account address.Address) error {
 	if err := managed(q.Session); err != nil {
@@ -80,6 +85,9 @@ func (m *module) setPassword(ctx context.Context, q *server.IQ, account address.
 	}
 	if why := m.Passwords.Check(f.password, account.Local); why != "" {
 		return server.ErrNotAcceptable.Because(why)
+	}
+	if !m.changes.allow(account.String(), changes, m.server.Now()) {
+		return server.ErrResourceConstraint.Because("The password was changed too often; try again later.")
 	}
 	return refusal(m.server.SetPassword(context.WithoutCancel(ctx), account, f.password))
 }

@@ -63,6 +63,14 @@ func TestPassword(t *testing.T) {
 	c.Request("set", "example.org", register("Romeo@example.org", fresh))
 	c.Request("set", "", register("romeo", servertest.Password))
 	servertest.Connect(t, w.Server, "example.org").Login("romeo")
+
+	// A flood of changes.
+	for range 7 {
+		c.Request("set", "", register("romeo", servertest.Password))
+	}
+	if e := c.RequestError("set", "", register("romeo", fresh)); e != "resource-constraint" {
+		t.Errorf("a flood: %s", e)
+	}
 }
 
 func TestRemove(t *testing.T) {

@@ -74,7 +74,8 @@ type module struct {
 	invitations Invitations
 	server      *server.Server
 	log         *slog.Logger
-	peers, all  limiter
+	peers, all  limiter // of visitors
+	changes     limiter // of passwords, by account
 }
 
 func (*module) Name() string { return "registration" }
