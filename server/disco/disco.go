@@ -104,12 +104,20 @@ func (m *module) mayAsk(ctx context.Context, q *server.IQ) error {
 	return err
 }
 
+// entity is who is asked: the account, also if the request has no address.
+func entity(q *server.IQ) address.Address {
+	if !q.Owner.IsZero() {
+		return q.Owner
+	}
+	return q.To
+}
+
 func (m *module) answer(ctx context.Context, at server.Where, q *server.IQ, node string) ([]byte, error) {
 	if node == "" {
 		return reply("", m.info(ctx, at)), nil
 	}
 	for _, f := range m.server.Disco(at).Nodes {
-		if info, ok := f(ctx, q.From, q.To, node); ok {
+		if info, ok := f(ctx, q.From, entity(q), node); ok {
 			return reply(node, info), nil
 		}
 	}
@@ -131,7 +139,7 @@ func (m *module) items(at server.Where) server.IQHandler {
 		b = attr(b, "node", node)
 		b = append(b, '>')
 		for _, f := range m.server.Disco(at).Items {
-			for _, it := range f(ctx, q.From, q.To, node) {
+			for _, it := range f(ctx, q.From, entity(q), node) {
 				b = append(b, "<item"...)
 				b = attr(b, "jid", it.JID.String())
 				b = attr(b, "node", it.Node)
