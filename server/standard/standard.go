@@ -40,6 +40,7 @@ import (
 	"xmpp-gw/server/registration"
 	"xmpp-gw/server/roster"
 	"xmpp-gw/server/store"
+	"xmpp-gw/server/vcard"
 	"xmpp-gw/server/version"
 )
 
@@ -73,6 +74,9 @@ type Options struct {
 	// is no such command.
 	Shutdown func()
 
+	// PublicVCards shows vCards and avatars to strangers too, not only to those who
+	// see somebody's presence.
+	PublicVCards bool
 	// LastActivity tells contacts since when somebody is away (XEP-0012).
 	LastActivity bool
 }
@@ -95,6 +99,9 @@ func Modules(st store.Store, o Options) []server.Module {
 	var events *pep.PEP
 	clients := caps.New(func(ctx context.Context, s *server.Session) { events.Known(ctx, s) })
 	events = pep.New(st, contacts, clients)
+	contacts.Approved(events.Approved)
+	blocks := blocking.New(o.Blocking, contacts)
+	events.HideFrom(blocks.Blocked)
 
 	commands := adhoc.New()
 	if o.Invitations.Names == nil {
@@ -104,9 +111,11 @@ func Modules(st store.Store, o Options) []server.Module {
 
 	modules := []server.Module{
 		// First, so that the rest does not see what is blocked.
-		blocking.New(o.Blocking, contacts),
+		blocks,
 		// A guest's token goes before the question to the owner.
 		invitations,
+		// It has a hand in what presence says.
+		vcard.New(st, vcard.Options{Public: o.PublicVCards, Contacts: contacts, Avatars: events}),
 		// Presence is known to those behind it.
 		contacts,
 		// Before those that copy and keep messages: what they have bears the
