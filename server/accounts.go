@@ -18,9 +18,16 @@ func (s *Server) Exists(ctx context.Context, owner address.Address) (bool, error
 	if a := s.table.get(owner.Bare()); a != nil && len(a.sessions()) > 0 {
 		return true, nil
 	}
+	known, gone := s.existing.has(owner.Bare())
+	if known {
+		return true, nil
+	}
 	_, err := s.cfg.Store.Account(ctx, owner.Bare())
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
+	}
+	if err == nil {
+		s.existing.note(owner.Bare(), gone)
 	}
 	return err == nil, err
 }
@@ -94,6 +101,7 @@ func (s *Server) DeleteAccount(ctx context.Context, owner address.Address, gone 
 	if err := s.cfg.Store.DeleteAccount(ctx, owner); err != nil {
 		return err
 	}
+	s.existing.forget(owner)
 	for _, f := range gone {
 		f()
 	}

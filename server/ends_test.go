@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/server"
 	"xmpp-gw/server/servertest"
+	"xmpp-gw/server/store"
 )
 
 // A session whose connection ends at the moment of binding leaves nothing behind.
@@ -152,4 +154,43 @@ func TestNothingBeforeSuccess(t *testing.T) {
 	c.Expect("<success xmlns='urn:xmpp:sasl:2'><bound xmlns='urn:xmpp:bind:0'/></success>")
 	c.Expect("<features xmlns='http://etherx.jabber.org/streams'/>")
 	c.Expect("<message id='early'/>")
+}
+
+// reads counts how often the storage is asked for accounts.
+type reads struct {
+	store.Store
+	n atomic.Int64
+}
+
+func (r *reads) Account(ctx context.Context, a address.Address) (store.Account, error) {
+	r.n.Add(1)
+	return r.Store.Account(ctx, a)
+}
+
+func TestWhoIsThereIsRemembered(t *testing.T) {
+	db, err := store.Open(t.Context(), "sqlite::memory:", store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	counted := &reads{Store: db}
+	s := servertest.NewWith(t, func(c *server.Config) { c.Store = counted })
+	exists := func(want bool) {
+		t.Helper()
+		if ok, err := s.Exists(t.Context(), servertest.Address(t, "juliet@example.org/x")); ok != want || err != nil {
+			t.Errorf("exists: %v, %v; want %v", ok, err, want)
+		}
+	}
+	exists(false)
+	juliet := s.Account(t, "juliet@example.org")
+	exists(true)
+	before := counted.n.Load()
+	exists(true)
+	if n := counted.n.Load() - before; n != 0 {
+		t.Errorf("the storage was asked %d times", n)
+	}
+	if err := s.DeleteAccount(t.Context(), juliet); err != nil {
+		t.Fatal(err)
+	}
+	exists(false)
 }

@@ -198,7 +198,7 @@ func (l *link) appendVisitorFeatures(ctx context.Context, b []byte) []byte {
 // visitorIQ lets a module answer a request before the login.
 func (l *link) visitorIQ(ctx context.Context, e *xmppstream.Element) (step, error) {
 	st, fault := l.srv.read(e, nil)
-	if fault != nil || len(st.children) != 1 || !st.To.IsZero() && (!st.To.IsServer() || st.To.Domain != l.n.domain.name) {
+	if fault != nil || len(st.children) != 1 || st.Type != "get" && st.Type != "set" || !st.To.IsZero() && (!st.To.IsServer() || st.To.Domain != l.n.domain.name) {
 		return stay, l.premature(e)
 	}
 	c := st.children[0]

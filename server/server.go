@@ -71,13 +71,14 @@ type Config struct {
 // Server is an XMPP server for one or more domains. Make one with [New]; it is
 // safe for concurrent use.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	hooks   hooks
-	domains map[string]*domain
-	names   []string
-	table   table
-	asked   asked
+	cfg      Config
+	log      *slog.Logger
+	hooks    hooks
+	domains  map[string]*domain
+	names    []string
+	table    table
+	existing existing
+	asked    asked
 
 	ctx  context.Context // ends when everything must end at once
 	stop context.CancelFunc
@@ -367,7 +368,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	for _, one := range s.table.all() {
 		if one.waiting() {
-			one.gone(errShutdown)
+			s.wg.Go(func() { one.gone(errShutdown) }) // they share the storage's transactions
 		}
 	}
 	s.stopSweep()
