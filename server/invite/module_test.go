@@ -176,6 +176,50 @@ func TestAskedBefore(t *testing.T) {
 	}
 }
 
+// Of many who come with one token at the same time one is let in; the others wait for
+// the inviter.
+func TestOneOfMany(t *testing.T) {
+	w := newWorld(t, invite.Options{}, false)
+	romeo := w.online(t, "romeo@example.org/orchard")
+	var guests []*servertest.Client
+	for i := range 6 {
+		guests = append(guests, w.online(t, fmt.Sprintf("guest%d@example.org/x", i)))
+	}
+	for range 5 {
+		i, _, err := w.Create(t.Context(), invite.Request{Domain: "example.org", Inviter: romeo.JID, Contact: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range guests {
+			g.Send(request("romeo@example.org", i.Token))
+		}
+		for _, g := range guests {
+			g.Drain()
+		}
+		roster, err := w.store.Roster(t.Context(), romeo.JID.Bare())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, waiting := 0, 0
+		for _, item := range roster.Items {
+			if item.Sub&store.SubFrom != 0 {
+				in++
+			}
+			if item.Request != nil {
+				waiting++
+			}
+		}
+		if in != 1 || waiting != len(guests)-1 {
+			t.Fatalf("%d are let in, %d wait", in, waiting)
+		}
+		for _, g := range guests {
+			romeo.Send("<iq type='set' id='rm'><query xmlns='" + rosterNS + "'><item jid='" + g.JID.Bare().String() + "' subscription='remove'/></query></iq>")
+			romeo.Send("<presence type='unsubscribed' to='" + g.JID.Bare().String() + "'/>")
+		}
+		romeo.Drain()
+	}
+}
+
 // Two who invite each other at the same time do not wait for each other.
 func TestBothAtOnce(t *testing.T) {
 	w := newWorld(t, invite.Options{}, false)
