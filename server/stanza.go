@@ -180,8 +180,7 @@ func (st *Stanza) find(space, name string) *child {
 	return nil
 }
 
-// Node is the stanza as a tree, which is read only: mixed content has lost its
-// order there, so that it must not be written again.
+// Node is the stanza as a tree, which is read only and shared.
 func (st *Stanza) Node() *xmppstream.Node {
 	if n := st.tree.Load(); n != nil {
 		return n

@@ -5,14 +5,16 @@ import (
 	"strconv"
 )
 
-// Node is an element as a small tree, for negotiation: stream features, SASL, errors. Text is all
-// direct character data joined; where it stood between children is not kept, and when a Node is
-// written it comes before them.
+// Node is an element as a small tree, for negotiation (stream features, SASL, errors) and for
+// payloads that are looked at. Text is all direct character data joined; a Node that was read is
+// written with its text between its children as it was, one that was made with its text before them.
 type Node struct {
 	Space, Name string
 	Attrs       []Attr // without namespace declarations
 	Text        string
 	Children    []*Node
+
+	at []int32 // how much of Text is before each child; nil: all of it
 }
 
 // Attr is an attribute; Space is empty for one without a prefix.
@@ -113,6 +115,7 @@ func (s *scanner) node(b []byte, i int) (*Node, int, error) {
 		switch b[i+1] {
 		case '/':
 			n.Text = string(text)
+			n.mixed()
 			i, err = s.endTag(b, i)
 			return n, i, err
 		case '!':
@@ -125,8 +128,25 @@ func (s *scanner) node(b []byte, i int) (*Node, int, error) {
 			if child, i, err = s.node(b, i); err != nil {
 				return nil, 0, err
 			}
+			if len(text) > 0 && n.at == nil {
+				n.at = make([]int32, len(n.Children), len(n.Children)+4)
+			}
+			if n.at != nil {
+				n.at = append(n.at, int32(len(text)))
+			}
 			n.Children = append(n.Children, child)
 		}
+	}
+}
+
+// mixed completes n.at when all of the text is known, which is nil for the most usual elements:
+// those with text alone, with children alone, or with text before the children.
+func (n *Node) mixed() {
+	switch {
+	case n.at == nil && n.Text != "" && len(n.Children) > 0:
+		n.at = make([]int32, len(n.Children))
+	case n.at != nil && int(n.at[0]) == len(n.Text):
+		n.at = nil
 	}
 }
 
@@ -171,10 +191,18 @@ func (n *Node) append(dst []byte, outer string) []byte {
 		return append(dst, "/>"...)
 	}
 	dst = append(dst, '>')
-	dst = Escape(dst, n.Text)
-	for _, c := range n.Children {
+	text, done := n.Text, 0
+	between := len(n.at) == len(n.Children) && len(n.at) > 0 && int(n.at[len(n.at)-1]) <= len(text)
+	if !between {
+		dst, done = Escape(dst, text), len(text)
+	}
+	for i, c := range n.Children {
+		if between {
+			dst, done = Escape(dst, text[done:n.at[i]]), int(n.at[i])
+		}
 		dst = c.append(dst, inner)
 	}
+	dst = Escape(dst, text[done:])
 	dst = append(dst, "</"...)
 	dst = append(dst, name...)
 	return append(dst, '>')

@@ -50,7 +50,7 @@ func TestEscapeReplacesWhatXMLCannotSay(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	n, err := Parse([]byte("<a xmlns='u' b='1'>x<c/>y</a>"), PreAuthLimits())
-	want := &Node{Space: "u", Name: "a", Attrs: []Attr{{"", "b", "1"}}, Text: "xy", Children: []*Node{{Space: "u", Name: "c"}}}
+	want := &Node{Space: "u", Name: "a", Attrs: []Attr{{"", "b", "1"}}, at: []int32{1}, Text: "xy", Children: []*Node{{Space: "u", Name: "c"}}}
 	if err != nil || !reflect.DeepEqual(n, want) {
 		t.Errorf("got %+v, %v", n, err)
 	}
