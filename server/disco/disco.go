@@ -8,7 +8,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
-	"strings"
+	"sync"
 
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/xmppstream"
@@ -49,6 +49,11 @@ func New(o Options) server.Module { return &module{Options: o} }
 type module struct {
 	Options
 	server *server.Server
+
+	// of is what was last announced, and hash what stands for it: each stream has it
+	// among its features.
+	mu       sync.Mutex
+	of, hash string
 }
 
 func (*module) Name() string { return "disco" }
@@ -76,7 +81,7 @@ func (m *module) serverInfo(ctx context.Context, q *server.IQ) ([]byte, error) {
 		return nil, server.ErrNotAllowed
 	}
 	node := q.Payload.Attr("node")
-	if node != "" && node == m.Node+"#"+m.ver(ctx) { // XEP-0115 §6.2
+	if m.Node != "" && node == m.Node+"#"+m.ver(ctx) { // XEP-0115 §6.2
 		return reply(node, m.info(ctx, server.AtServer)), nil
 	}
 	return m.answer(ctx, server.AtServer, q, node)
@@ -179,18 +184,30 @@ func features(d server.Disco) []string {
 }
 
 func (m *module) capabilities(ctx context.Context, _ *server.Session) []byte {
-	if m.Node == "" {
+	ver := m.ver(ctx)
+	if m.Node == "" || ver == "" {
 		return nil
 	}
 	b := []byte("<c xmlns='" + NSCaps + "' hash='sha-1'")
 	b = attr(b, "node", m.Node)
-	b = attr(b, "ver", m.ver(ctx))
+	b = attr(b, "ver", ver)
 	return append(b, "/>"...)
 }
 
 // ver is the verification string of what the server announces (XEP-0115 §5.1).
 func (m *module) ver(ctx context.Context) string {
-	n, err := xmppstream.Parse(reply("", m.info(ctx, server.AtServer)), xmppstream.SessionLimits())
+	info := m.info(ctx, server.AtServer)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.of != string(info) {
+		m.of, m.hash = string(info), hash(info)
+	}
+	return m.hash
+}
+
+// hash is "" for what cannot be announced.
+func hash(info []byte) string {
+	n, err := xmppstream.Parse(reply("", info), xmppstream.SessionLimits())
 	if err != nil {
 		return ""
 	}
@@ -226,13 +243,4 @@ func contactForm(contacts map[string][]string) []byte {
 		form.Fields = append(form.Fields, dataform.Field{Var: kind + "-addresses", Type: dataform.ListMulti, Values: contacts[kind]})
 	}
 	return form.Append(nil)
-}
-
-// SplitNode takes a capabilities node apart: NODE#VER.
-func SplitNode(node string) (uri, ver string) {
-	i := strings.LastIndexByte(node, '#')
-	if i < 0 {
-		return node, ""
-	}
-	return node[:i], node[i+1:]
 }

@@ -51,7 +51,7 @@ func (m *module) Setup(r *server.Registry) error {
 }
 
 // account answers for an account: zero while somebody is there (XEP-0012 §4). Who
-// may not see the presence is told so, whether there is an account or not.
+// may not see the presence is told so.
 func (m *module) account(ctx context.Context, q *server.IQ) ([]byte, error) {
 	if q.Type != "get" {
 		return nil, server.ErrNotAllowed

@@ -30,7 +30,7 @@ type module struct{ documents store.Documents }
 func (*module) Name() string { return "private storage" }
 
 func (m *module) Setup(r *server.Registry) error {
-	r.Feature(server.AtAccount|server.AtServer, NS)
+	r.Feature(server.AtAccount|server.AtServer, NS) // some clients look for it there
 	r.IQ(server.AtAccount, NS, "query", m.answer)
 	return nil
 }
