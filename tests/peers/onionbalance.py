@@ -8,7 +8,6 @@ consensus, as tor itself does on a network for tests. Two more changes are for
 the network's five relays, see below. All else is the package's.
 """
 import io
-import itertools
 import sys
 
 import stem.control
@@ -35,11 +34,15 @@ stem.control.Controller.get_microdescriptors = all_microdescriptors
 
 def choose_apart(self, count=10, shuffle=True):
     """tor's clients tell introduction points apart by their relay. Where nodes
-    share one, as they do among five, only the first of them would get clients."""
+    share one, as they do among five, only the first of them would get clients.
+    So the nodes choose in turn, each a relay that nobody has chosen."""
     chosen = {}
-    for point in itertools.islice(self._intro_point_generator, len(self)):
-        chosen.setdefault(point.onion_key_raw, point)
-    return list(chosen.values())[:count]
+    for _ in range(count):
+        for points in self.intro_points:
+            free = [p for p in points if p.onion_key_raw not in chosen]
+            if free and len(chosen) < count:
+                chosen[free[0].onion_key_raw] = free[0]
+    return list(chosen.values())
 
 
 descriptor.IntroductionPointSetV3.choose = choose_apart

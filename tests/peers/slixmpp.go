@@ -16,47 +16,57 @@ import (
 //go:embed slixmpp_client.py
 var slixmppScript []byte
 
-// SlixmppClient is a client made with the Python library slixmpp.
+// SlixmppClient is a client made with the Python library slixmpp, or with one that
+// takes the same commands.
 type SlixmppClient struct {
-	p      *process
-	events *feed[Event]
-	online Event
-	write  sync.Mutex
+	library string
+	p       *process
+	events  *feed[Event]
+	online  Event
+	write   sync.Mutex
 }
 
 // An Event is something that happened to a [SlixmppClient].
 type Event struct {
-	Event string // online, message, roster, added, pong, registered, resumed, error, failed, offline
+	Event string // online, message, registered, resumed, error, failed, offline, carbon, published, and answers to commands
 
 	JID       string   // online: the full JID
 	Mechanism string   // online: of SASL
 	TLS       string   // online: "TLSv1.3", empty without TLS
-	From      string   // message: the bare JID it came from
-	ID, Body  string   // message
-	Items     []string // roster: bare JIDs, sorted
+	From      string   // message, carbon, published: the bare JID it came from
+	ID, Body  string   // message, carbon
+	Node      string   // published: of personal eventing
+	Items     []string // roster: bare JIDs, sorted; what else a command asked for
 	What      string   // error: the command that failed, or "message" for one that bounced
 	Kind      string   // failed: as in LoginError
 	Condition string   // failed, error: the defined condition
-	Text      string   // failed, error, offline
+	Text      string   // failed, error, offline, and answers
+
+	Subscriptions map[string]string // roster: by bare JID
 }
 
 // Slixmpp logs a slixmpp client in (Debian package python3-slixmpp).
 func Slixmpp(ctx context.Context, cred Credentials) (*SlixmppClient, error) {
+	return scripted(ctx, "slixmpp", slixmppScript, cred)
+}
+
+// scripted logs a client in that is a Python script for a library.
+func scripted(ctx context.Context, library string, text []byte, cred Credentials) (*SlixmppClient, error) {
 	host, port, err := cred.check()
 	if err != nil {
 		return nil, err
 	}
-	python, err := pythonWith("slixmpp", "python3-slixmpp")
+	python, err := pythonWith(library, "python3-"+library)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "peers-slixmpp-")
+	dir, err := os.MkdirTemp("", "peers-"+library+"-")
 	if err != nil {
 		return nil, err
 	}
 	script := filepath.Join(dir, "client.py")
-	c := &SlixmppClient{events: newFeed[Event]()}
-	err = os.WriteFile(script, slixmppScript, 0o600)
+	c := &SlixmppClient{library: library, events: newFeed[Event]()}
+	err = os.WriteFile(script, text, 0o600)
 	if err == nil {
 		c.p, err = spawn(spec{
 			dir: dir, path: python, args: []string{"-u", script},
@@ -92,9 +102,9 @@ func Slixmpp(ctx context.Context, cred Credentials) (*SlixmppClient, error) {
 		if e.Kind == "" {
 			e.Kind = "connection"
 		}
-		err = &LoginError{Client: "slixmpp", Kind: e.Kind, Condition: e.Condition, Text: e.Text}
+		err = &LoginError{Client: library, Kind: e.Kind, Condition: e.Condition, Text: e.Text}
 	} else if err != nil {
-		err = fmt.Errorf("peers: slixmpp did not log in: %w. It said:\n%s", err, tail(c.Log(), 20))
+		err = fmt.Errorf("peers: %s did not log in: %w. It said:\n%s", library, err, tail(c.Log(), 60))
 	}
 	if err != nil {
 		c.p.kill()
@@ -153,7 +163,7 @@ func (c *SlixmppClient) Receive(ctx context.Context, from, body string) error {
 		return e.Event == "message" && e.From == from && e.Body == body
 	})
 	if err != nil {
-		return fmt.Errorf("peers: slixmpp received no such message: %w", err)
+		return fmt.Errorf("peers: %s received no such message: %w", c.library, err)
 	}
 	return nil
 }
@@ -167,35 +177,43 @@ func (c *SlixmppClient) Await(ctx context.Context, start int, match func(Event) 
 	return e, err
 }
 
-// ask gives a command and waits for the event that answers it.
-func (c *SlixmppClient) ask(ctx context.Context, do, jid, answer string) (Event, error) {
+// Do gives a command with these arguments, names and values in turn, and waits for
+// the event that answers it.
+func (c *SlixmppClient) Do(ctx context.Context, do, answer string, args ...string) (Event, error) {
+	command := map[string]string{"do": do}
+	for i := 0; i+1 < len(args); i += 2 {
+		command[args[i]] = args[i+1]
+	}
 	start := c.events.len()
-	if err := c.tell(map[string]string{"do": do, "jid": jid}); err != nil {
+	if err := c.tell(command); err != nil {
 		return Event{}, err
 	}
 	e, err := c.Await(ctx, start, func(e Event) bool {
 		return e.Event == answer || e.Event == "error" && e.What == do
 	})
 	if err == nil && e.Event == "error" {
-		err = errors.New("peers: slixmpp: " + do + ": " + e.Condition + " " + e.Text)
+		err = errors.New("peers: " + c.library + ": " + do + ": " + e.Condition + " " + e.Text)
 	}
 	return e, err
 }
 
+// Cut cuts the connection off, as a lost network would.
+func (c *SlixmppClient) Cut() error { return c.tell(map[string]string{"do": "cut"}) }
+
 // Roster asks the server for the roster and returns its bare JIDs, sorted.
 func (c *SlixmppClient) Roster(ctx context.Context) ([]string, error) {
-	e, err := c.ask(ctx, "roster", "", "roster")
+	e, err := c.Do(ctx, "roster", "roster")
 	return e.Items, err
 }
 
 // AddContact adds a bare JID to the roster.
 func (c *SlixmppClient) AddContact(ctx context.Context, jid string) error {
-	_, err := c.ask(ctx, "add", jid, "added")
+	_, err := c.Do(ctx, "add", "added", "jid", jid)
 	return err
 }
 
 // Ping pings the server (XEP-0199) and waits for the answer.
 func (c *SlixmppClient) Ping(ctx context.Context) error {
-	_, err := c.ask(ctx, "ping", "", "pong")
+	_, err := c.Do(ctx, "ping", "pong")
 	return err
 }
