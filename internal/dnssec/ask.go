@@ -54,6 +54,15 @@ func (r *run) begin(name string, qtype uint16) (*future, error) {
 	return f, nil
 }
 
+// start puts a question together with what the walk to its name will want.
+func (r *run) start(name string, qtype uint16) (*message, error) {
+	if _, err := r.begin(name, qtype); err != nil {
+		return nil, err
+	}
+	r.prefetch(name)
+	return r.ask(name, qtype)
+}
+
 // prefetch asks at once for what the walk to name will want, where that is easy to
 // guess. The walk would ask step by step, and a step over Tor is a second. Whether
 // an answer comes does not matter here.

@@ -62,8 +62,7 @@ func end(res Result, err error) Result {
 // lookup follows the aliases from start to the records.
 func (r *run) lookup(start string, qtype uint16) (Result, error) {
 	res := Result{Security: Secure, Name: start}
-	r.prefetch(start)
-	m, err := r.ask(start, qtype)
+	m, err := r.start(start, qtype)
 	if err != nil {
 		return Result{}, err
 	}
@@ -73,9 +72,8 @@ func (r *run) lookup(start string, qtype uint16) (Result, error) {
 			// The rest of the chain is not there, or the proof that there is nothing
 			// is mixed with those of earlier steps. Asked for alone it is clear.
 			about = res.Name
-			r.prefetch(about)
-			if m, err = r.ask(about, qtype); err != nil {
-				return end(res, failuref(Indeterminate, "the alias to %s could not be followed: %v", about, err)), nil
+			if m, err = r.start(about, qtype); err != nil {
+				return end(res, unavailable(err, "the alias to %s could not be followed: %v", about, err)), nil
 			}
 			continue
 		}
