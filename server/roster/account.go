@@ -86,6 +86,14 @@ func (a *account) item(contact address.Address) store.RosterItem {
 	return store.RosterItem{Contact: contact}
 }
 
+// weight is how many items there are. A session that another has ended may still be at
+// it when it is let go.
+func (a *account) weight() int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return len(a.items)
+}
+
 // set puts an item into memory, which is in the storage. write is held.
 func (a *account) set(it store.RosterItem) {
 	a.mu.Lock()

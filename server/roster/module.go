@@ -93,7 +93,7 @@ func (m *Module) Name() string { return "roster" }
 func (m *Module) Setup(r *server.Registry) error {
 	m.srv = r.Server()
 	m.rosters = m.srv.Store()
-	m.accounts = peraccount.New(m.load, func(a *account) int { return len(a.items) }, m.limits.Idle)
+	m.accounts = peraccount.New(m.load, (*account).weight, m.limits.Idle)
 	m.slot = server.NewSessionSlot[session](r)
 
 	r.IQ(server.AtAccount, nsRoster, "query", m.query)
