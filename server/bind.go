@@ -80,7 +80,9 @@ func (l *link) newSession(ctx context.Context, wanted string) (*Session, *Stanza
 				s.gone(errBarred)
 				return nil, ErrNotAllowed
 			} else if err != nil {
-				srv.log.Error("a session could not begin", "error", err)
+				if ctx.Err() == nil { // else the client has gone
+					srv.log.Error("a session could not begin", "error", err)
+				}
 				s.gone(nil)
 				return nil, ErrInternalServerError
 			}

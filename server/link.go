@@ -34,11 +34,12 @@ type link struct {
 	conn    net.Conn   // the socket's wire, or the TLS above it
 	out     *outbox
 	session *Session
-	name    string          // the domain, for our stream header
-	opened  bool            // our stream header went out
-	silent  bool            // TLS is being negotiated: nothing can be said
-	counted bool            // among those on which nobody is logged in
-	account address.Address // who is logged in
+	name    string             // the domain, for our stream header
+	opened  bool               // our stream header went out
+	silent  bool               // TLS is being negotiated: nothing can be said
+	counted bool               // among those on which nobody is logged in
+	account address.Address    // who is logged in
+	stop    context.CancelFunc // of what the negotiation waits for
 	ended   bool
 	cause   error
 }
@@ -134,13 +135,17 @@ func streamError(condition, text string) *xmppstream.Error {
 // should not keep that.
 func (l *link) run() {
 	through := make(chan error)
+	ctx, stop := context.WithCancel(l.srv.ctx)
+	l.mu.Lock()
+	l.stop = stop
+	l.mu.Unlock()
 	go func() {
-		ctx, stop := context.WithCancel(l.srv.ctx)
-		defer stop()
 		l.n = &negotiation{}
 		through <- guard(l.srv.log, func() error { return l.negotiate(ctx) })
 	}()
-	if err := <-through; err != nil {
+	err := <-through
+	stop()
+	if err != nil {
 		if s := l.session; s != nil { // it was bound, and nobody will serve it
 			s.lost(l, err)
 		}
@@ -157,6 +162,7 @@ func (l *link) run() {
 func (l *link) unhurried() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.stop = nil
 	if !l.ended {
 		_ = l.socket.SetDeadline(time.Time{})
 	}
@@ -237,6 +243,9 @@ func (l *link) end(cause error) {
 		return
 	}
 	l.ended, l.cause = true, cause
+	if l.stop != nil {
+		l.stop()
+	}
 	l.note(cause)
 	conn, out := l.conn, l.out
 	last := l.lastWords(cause)

@@ -54,6 +54,9 @@ func (srv *Server) stanzaError(err error) *StanzaError {
 	if errors.As(err, &e) {
 		return e
 	}
+	if errors.Is(err, errGone) || errors.Is(err, errFull) {
+		return ErrResourceConstraint // of a session that is about to end
+	}
 	srv.log.Error("a stanza could not be processed", "error", err)
 	return ErrInternalServerError
 }
