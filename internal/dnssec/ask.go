@@ -47,10 +47,10 @@ func (r *run) begin(name string, qtype uint16) (*future, error) {
 	}
 	f := &future{done: make(chan struct{})}
 	r.asked[q] = f
-	go func() {
+	r.asking.Go(func() {
 		defer close(f.done)
 		f.m, f.err = fetch(r.ctx, r.v.exchange, q)
-	}()
+	})
 	return f, nil
 }
 

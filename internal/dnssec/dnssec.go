@@ -50,8 +50,9 @@ func (s Security) String() string {
 	return [...]string{"indeterminate", "bogus", "insecure", "secure"}[min(s, Secure)]
 }
 
-// Exchange puts a question to a resolver and gives its answer. It ends when ctx
-// does, and is called by several goroutines at once.
+// Exchange puts a question to a resolver and gives its answer. It must end when ctx
+// does, as a lookup waits for all that it has begun. Several goroutines call it at
+// once.
 type Exchange func(ctx context.Context, q *dns.Msg) (*dns.Msg, error)
 
 // Limits bound the work of one lookup. A zero field means its default.
@@ -166,8 +167,9 @@ func (v *Validator) Lookup(ctx context.Context, name string, qtype uint16) (Resu
 		return Result{}, fmt.Errorf("records of type %s cannot be proven", typeName(qtype))
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.limits.Time)
-	defer cancel()
 	r := &run{v: v, ctx: ctx, now: v.now(), left: v.limits,
 		asked: map[question]*future{}, hashed: map[string]string{}, failed: map[string]error{}}
+	defer r.asking.Wait() // behind cancel, so it takes no time
+	defer cancel()
 	return r.lookup(name, qtype)
 }

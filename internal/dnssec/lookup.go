@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -19,6 +20,7 @@ type run struct {
 	left Limits
 
 	asked  map[question]*future
+	asking sync.WaitGroup    // questions on their way
 	hashed map[string]string // NSEC3 hashes
 	failed map[string]error  // zones that could not be proven
 }
