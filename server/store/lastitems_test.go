@@ -137,3 +137,26 @@ func TestPageBytes(t *testing.T) {
 		}
 	})
 }
+
+// The last items of 1,000 contacts, a tenth of whom have one, as a login reads them.
+func BenchmarkLastItems(b *testing.B) {
+	d := opened(b, "sqlite:"+newFile(b))
+	ctx := context.Background()
+	var owners []address.Address
+	for i := range 1000 {
+		owner := addr(fmt.Sprintf("u%d@montague.example", i))
+		owners = append(owners, owner)
+		for _, node := range []string{"a", "b", "c"} {
+			if i%10 == 0 {
+				must(b, d.PutNode(ctx, owner, Node{Name: node}, 0))
+				must(b, d.PutItem(ctx, owner, node, Item{ID: "1", Publisher: owner, At: date(0), Raw: make([]byte, 200)}, 1))
+			}
+		}
+	}
+	for b.Loop() {
+		list, err := d.LastItems(ctx, owners, []string{"a", "c", "d"})
+		if must(b, err); len(list) != 200 {
+			b.Fatalf("%d items", len(list))
+		}
+	}
+}
