@@ -187,7 +187,7 @@ func (l *link) newStream() {
 		state := n.tls.ConnectionState()
 		link.TLS = &state
 	}
-	n.sasl = n.domain.sasl.Conn(link)
+	n.sasl = n.domain.sasl.Load().Conn(link)
 	n.visitor = &Visitor{Domain: n.domain.name, Peer: l.opts.Peer, Secure: l.safe(), Value: make(map[any]any)}
 }
 

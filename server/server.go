@@ -100,7 +100,7 @@ type Server struct {
 // domain is what is kept for one of the domains.
 type domain struct {
 	name string
-	sasl *saslserver.Server
+	sasl atomic.Pointer[saslserver.Server]
 
 	mu   sync.Mutex
 	made []credential // the last few, newest first
@@ -174,10 +174,8 @@ func (s *Server) setup(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, d := range s.domains { // after the modules, which add to what is offered
-		if err := s.addSASL(d); err != nil {
-			return err
-		}
+	if err := s.Reoffer(ctx); err != nil { // after the modules, which add to what is offered
+		return err
 	}
 	for i, life := range s.hooks.lives {
 		if life.start == nil {
@@ -214,7 +212,11 @@ func (s *Server) addDomain(name string) error {
 }
 
 // addSASL makes a domain one that accounts log in to.
-func (s *Server) addSASL(d *domain) error {
+func (s *Server) addSASL(ctx context.Context, d *domain) error {
+	hashes, err := s.hashes(ctx, d.name)
+	if err != nil {
+		return err
+	}
 	sasl, err := saslserver.New(saslserver.Config{
 		Domain:       d.name,
 		Accounts:     (*accounts)(s),
@@ -222,13 +224,17 @@ func (s *Server) addSASL(d *domain) error {
 		ClientRoots:  s.cfg.ClientRoots,
 		Tokens:       (*tokens)(s),
 		Secret:       s.cfg.Secret,
+		Hashes:       hashes,
 		Iterations:   s.cfg.Iterations,
 		AllowPlain:   s.cfg.AllowPlain,
 		Inline:       s.inlineFeatures(),
 		Now:          s.cfg.Now,
 	})
-	d.sasl = sasl
-	return err
+	if err != nil {
+		return err
+	}
+	d.sasl.Store(sasl)
+	return nil
 }
 
 // Hosts reports whether a domain's accounts live here. It is compared as it is:

@@ -34,7 +34,8 @@ type daemon struct {
 	listeners *listenerSet
 	recorder  *metrics.Recorder
 
-	*publisher // answers what the control socket asks of onion services
+	*publisher  // answers what the control socket asks of onion services
+	accountDesk // and of accounts
 
 	reloading sync.Mutex // one reload at a time
 
@@ -58,6 +59,7 @@ func (d *daemon) run(ctl *control.Socket, events <-chan service.Event) {
 
 	d.setState(control.StateReady)
 	service.Ready(d.summary())
+	d.welcome(ctx)
 	background.Go(func() {
 		if err := service.Watchdog(ctx, d.healthy); err != nil {
 			d.log.Warn("the service manager's watchdog cannot be served", "err", err)

@@ -31,7 +31,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newApp(u *ui) *cli.App {
 	return &cli.App{
 		Name:        "xmpp-gw",
-		Usage:       "a privacy gateway for XMPP: point any client at localhost:5222",
+		Usage:       "a privacy gateway for XMPP, and an XMPP server behind it: point any client at localhost:5222",
 		Description: "`xmpp-gw run` needs no configuration. It goes through Tor, and nowhere else.",
 		HideVersion: true, // `xmpp-gw version` is a command like the others
 		Suggest:     true,
@@ -40,6 +40,7 @@ func newApp(u *ui) *cli.App {
 			statusCommand(u),
 			policyCommand(u),
 			onionCommand(u),
+			accountCommand(u),
 			trustCommand(u),
 			configCommand(u),
 			versionCommand(u),

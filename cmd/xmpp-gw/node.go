@@ -27,6 +27,7 @@ import (
 	"xmpp-gw/server"
 	"xmpp-gw/server/archive"
 	"xmpp-gw/server/offline"
+	"xmpp-gw/server/registration"
 	"xmpp-gw/server/roster"
 	"xmpp-gw/server/standard"
 	"xmpp-gw/server/store"
@@ -43,6 +44,8 @@ type node struct {
 	server  *server.Server
 	modules []server.Module
 	db      *store.DB
+	// registration is who may make an account, as the configuration says it.
+	registration string
 
 	local  atomic.Pointer[certificates] // of all ways in but the onion service
 	public func(domain string) (*tls.Config, error)
@@ -64,18 +67,30 @@ func nodeDomain(shelf *onion.Shelf, s *settings) (string, error) {
 	return e.Address, err
 }
 
+// nodeOptions is what a node needs besides the configuration.
+type nodeOptions struct {
+	domain string // in A-labels; "": there is no node
+	// local makes certificates for clients on this machine; nil for a node that
+	// nobody connects to.
+	local    certificates
+	shutdown func() // ends the program, for an administrator; nil: nobody can
+	log      *slog.Logger
+}
+
 // openNode opens the store and starts the server, which nobody can connect to yet.
-// It gives nil for no domain. local makes certificates for clients on this machine.
-func openNode(ctx context.Context, p paths, s *settings, domain string, local certificates, log *slog.Logger) (*node, error) {
-	if domain == "" {
+// It gives nil for no domain.
+func openNode(ctx context.Context, p paths, s *settings, o nodeOptions) (*node, error) {
+	if o.domain == "" {
 		return nil, nil
 	}
-	n := &node{domain: policy.DisplayDomain(domain), onion: s.Node.Domain == config.OnionDomain}
+	n := &node{domain: policy.DisplayDomain(o.domain), onion: s.Node.Domain == config.OnionDomain, registration: s.Node.Registration}
 	secret, err := nodeSecret(p)
 	if err != nil {
 		return nil, &problem{what: "the node cannot be started", why: err.Error(), err: err}
 	}
-	if err := n.certify(p, s, local); err != nil {
+	if o.local == nil {
+		n.setLocal(func(string) (*tls.Config, error) { return nil, errors.New("nobody can connect to this node") })
+	} else if err := n.certify(p, s, o.local); err != nil {
 		return nil, err
 	}
 	n.db, err = store.Open(ctx, storeIn(p, s.Node.Store), store.Options{})
@@ -85,7 +100,7 @@ func openNode(ctx context.Context, p paths, s *settings, domain string, local ce
 			hint: "`domain = \"\"` under [node] runs the gateway without it",
 		}
 	}
-	n.modules = standard.Modules(n.db, nodeOptions(s))
+	n.modules = standard.Modules(n.db, nodeModules(s, o.shutdown))
 	n.server, err = server.New(ctx, server.Config{
 		Domains: []string{n.domain},
 		TLS:     func(domain string) (*tls.Config, error) { return (*n.local.Load())(domain) },
@@ -93,7 +108,7 @@ func openNode(ctx context.Context, p paths, s *settings, domain string, local ce
 		Modules: n.modules,
 		Secret:  secret,
 		Limits:  nodeLimits(s),
-		Log:     log,
+		Log:     o.log,
 	})
 	if err == nil {
 		err = n.admins(ctx, s.Node.Admins)
@@ -114,10 +129,14 @@ func storeIn(p paths, dsn string) string {
 	return "sqlite:" + filepath.Join(p.state, file)
 }
 
-// nodeOptions is what the configuration says of the modules.
-func nodeOptions(s *settings) standard.Options {
+// nodeModules is what the configuration says of the modules.
+func nodeModules(s *settings, shutdown func()) standard.Options {
 	n := s.Node
 	return standard.Options{
+		Registration: registration.Options{Mode: map[string]registration.Mode{
+			"closed": registration.Closed, "invite": registration.ByInvite, "open": registration.Open,
+		}[n.Registration]},
+		Shutdown: shutdown,
 		Software: n.Software, Contacts: n.Contacts,
 		ArchiveDefault: archive.Choice(n.Archive), ArchiveRetention: n.ArchiveTime,
 		Offline: offline.Limits{Messages: n.OfflineMessages},

@@ -295,14 +295,17 @@ func unpublishCommand(u *ui) *cli.Command {
 	})
 }
 
+// confirm asks; see [confirm].
+func (j *onionJob) confirm(question string) error { return confirm(j.Context, j.ui, question) }
+
 // confirm asks a person at a terminal, and refuses anybody else.
-func (j *onionJob) confirm(question string) error {
-	if !isTerminal(os.Stdin) || !j.ui.outTerminal || j.Bool("json") {
+func confirm(c *cli.Context, u *ui, question string) error {
+	if !isTerminal(os.Stdin) || !u.outTerminal || c.Bool("json") {
 		p := usage("that cannot be undone, and there is nobody to ask")
 		p.hint = "say --yes if it is meant"
 		return p
 	}
-	j.ui.printf("%s [y/N] ", printable(question))
+	u.printf("%s [y/N] ", printable(question))
 	answer, err := bufio.NewReader(io.LimitReader(os.Stdin, 64)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err

@@ -46,6 +46,7 @@ func program(dir string, args ...string) *exec.Cmd {
 //	silent stdout      its standard output is empty
 //	mode OCTAL FILE    the file has this mode
 //	! exists FILE      the file does not exist (without "!": it does)
+//	stdin TEXT         for the next command
 //	env NAME=VALUE     for the commands that follow
 //	# …                a remark
 func TestScripts(t *testing.T) {
@@ -83,6 +84,7 @@ type script struct {
 	env []string
 	at  string // file:line
 
+	stdin          string // of the next command
 	ran            string // the command, empty before the first
 	stdout, stderr string
 	code           int // its exit code; 0 once it was expected
@@ -114,6 +116,8 @@ func (s *script) line(line string) {
 	}
 	switch verb {
 	case "", "#":
+	case "stdin":
+		s.stdin = rest + "\n"
 	case "env":
 		s.env = append(s.env, strings.ReplaceAll(rest, "$DIR", s.dir))
 	case "$":
@@ -160,7 +164,8 @@ func (s *script) run(args string) {
 	cmd := program(s.dir, strings.Fields(args)...)
 	cmd.Env = append(cmd.Env, s.env...)
 	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(s.stdin), &stdout, &stderr
+	s.stdin = ""
 	err := cmd.Run()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		s.t.Fatalf("%s: %v", s.at, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"xmpp-gw/internal/addressbook"
@@ -83,7 +84,10 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 	if err != nil {
 		return nil, err
 	}
-	if d.node, err = openNode(context.Background(), p, s, hosted, d.wiring.ServerConfig, log.With("part", "node")); err != nil {
+	if d.node, err = openNode(context.Background(), p, s, nodeOptions{
+		domain: hosted, local: d.wiring.ServerConfig, log: log.With("part", "node"),
+		shutdown: func() { _ = syscall.Kill(os.Getpid(), syscall.SIGTERM) },
+	}); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -91,6 +95,7 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 			d.node.close(context.Background())
 		}
 	}()
+	d.accountDesk = accountDesk{d.node}
 	var local proxy.Local
 	if d.node != nil { // not a nil pointer in a full interface
 		local = d.node

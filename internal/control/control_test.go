@@ -19,6 +19,7 @@ import (
 )
 
 type fakeDaemon struct {
+	fakeAccounts
 	reloadErr error
 	fakeOnions
 }

@@ -22,6 +22,7 @@ type Daemon interface {
 	// an [*Error], means that everything is as it was.
 	Reload(ctx context.Context) error
 	Onions
+	Accounts
 }
 
 // requestTime bounds one request from its first byte to the last of its answer.
@@ -56,6 +57,7 @@ func newServer(d Daemon, allow func(peer) bool) *Server {
 	mux.HandleFunc("GET /v1/sessions", s.sessions)
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	s.onionRoutes(mux)
+	s.accountRoutes(mux)
 	mux.HandleFunc("/", s.unknown)
 	s.http = &http.Server{
 		Handler:        s.checked(mux),

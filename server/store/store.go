@@ -80,6 +80,9 @@ type Accounts interface {
 	AccountKeys(ctx context.Context, owner address.Address) ([]Keys, error)
 	// SetAccountKeys replaces the keys and forgets all tokens, at once.
 	SetAccountKeys(ctx context.Context, owner address.Address, keys []Keys) error
+	// LacksKeys reports whether some account of a domain has keys, but none for this
+	// hash, as one that came from another server may.
+	LacksKeys(ctx context.Context, domain, hash string) (bool, error)
 	SetAdmin(ctx context.Context, owner address.Address, admin bool) error
 	SetDisabled(ctx context.Context, owner address.Address, disabled bool) error
 	SetLastSeen(ctx context.Context, owner address.Address, at time.Time) error
