@@ -43,7 +43,9 @@ demo: build ## offline: a private Tor network, a server behind an onion address,
 	$(GO) run ./tests/demo -gateway bin/xmpp-gw
 
 bench: build ## figures: BENCH name value unit
+	@scripts/test-deps
 	$(GO) run ./tests/bench -gateway bin/xmpp-gw
+	$(GO) run ./tests/bench/servers
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz

@@ -3,6 +3,7 @@ is driven: the same lines in and out, and fewer commands.
 """
 import asyncio
 import json
+import socket
 import sys
 
 import aioxmpp
@@ -113,7 +114,7 @@ class Client:
         return "unblocked", {}
 
     async def do_cut(self, _):
-        self.xmpp.stream._xmlstream.transport.abort()
+        self.xmpp.stream._xmlstream._transport._rawsock.shutdown(socket.SHUT_RDWR)
         return "", {}
 
 

@@ -38,7 +38,7 @@ const (
 func main() {
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each comparison; the median counts")
-	flag.DurationVar(&b.length, "length", 5*time.Second, "how long a round takes")
+	flag.DurationVar(&b.length, "length", 3*time.Second, "how long a round takes")
 	flag.IntVar(&b.pairs, "pairs", 20, "pairs of accounts that talk")
 	flag.IntVar(&b.sessions, "sessions", 2000, "idle sessions to hold")
 	only := flag.String("only", "plain,tls,mam,logins,idle", "what to measure")

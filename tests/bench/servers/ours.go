@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,7 @@ type child struct {
 
 // run prints the address and serves until its input ends.
 func (c *child) run(ctx context.Context) (err error) {
+	debug.SetGCPercent(50) // as `xmpp-gw run` does
 	st, err := store.Open(ctx, "sqlite:"+filepath.Join(c.dir, "node.db"), store.Options{})
 	if err != nil {
 		return err
