@@ -4,11 +4,14 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/wire"
+	"xmpp-gw/internal/xmppstream"
 )
 
 // Without acknowledgements a message counts as received when the socket has taken it,
@@ -54,5 +57,43 @@ func TestReceivedWhenTheSocketHasIt(t *testing.T) {
 	}
 	if left := o.rest(); !slices.Equal(left, []*Stanza{second, third}) {
 		t.Errorf("%d messages are left, want the last two in order", len(left))
+	}
+}
+
+// What was sent before <enabled/> does not count, and what comes behind it does,
+// whatever others send at that moment (XEP-0198 §4).
+func TestCountingBeginsBehindEnabled(t *testing.T) {
+	client, conn := net.Pipe()
+	defer client.Close()
+	w := wire.New(conn)
+	s := &Session{srv: &Server{}, out: &outbox{conn: w, sock: w, limit: 1 << 20}}
+	s.srv.cfg.Limits = DefaultLimits()
+	st := NewMessage(address.Address{}, address.Address{}, "", "", []byte("<body/>"))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = s.out.add(st)
+			}
+		}
+	})
+	time.Sleep(time.Millisecond)
+	n, err := xmppstream.Parse([]byte("<enable xmlns='urn:xmpp:sm:3'/>"), parseLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.streamManagement(n); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Millisecond)
+	close(stop)
+	wg.Wait()
+	_, behind, ok := strings.Cut(string(s.out.buf), "<enabled")
+	if sent := strings.Count(behind, "<message"); !ok || sent != len(s.out.sm.list) || sent == 0 {
+		t.Errorf("%d messages came behind <enabled/>, and %d count", sent, len(s.out.sm.list))
 	}
 }
