@@ -101,7 +101,7 @@ func TestTransfer(t *testing.T) {
 	if err != nil || len(i.Accounts) != 1 || i.Accounts[0].Archived != 20<<20 || i.Notes == nil {
 		t.Errorf("%+v, %v", i, err)
 	}
-	if _, err := NewClient(t.TempDir() + "/none").Import(t.Context(), zeros{}); !errors.Is(err, ErrNotRunning) {
+	if _, err := NewClient(t.TempDir()+"/none").Import(t.Context(), zeros{}); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("%v", err)
 	}
 }
