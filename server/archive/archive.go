@@ -186,9 +186,6 @@ func (m *module) received(ctx context.Context, owner address.Address, st *server
 	a := m.accounts.Loaded(owner)
 	if a == nil {
 		e, err := m.accounts.Hold(ctx, owner)
-		if errors.Is(err, errNobody) { // the sender is told so by others
-			return st, nil
-		}
 		if err != nil {
 			return nil, err
 		}

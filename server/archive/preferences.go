@@ -23,7 +23,7 @@ const (
 	Roster Choice = "roster" // of contacts in the roster
 )
 
-// account is what is in memory of an account that exists.
+// account is what is in memory of an account.
 type account struct {
 	preferences atomic.Pointer[preferences]
 	changes     sync.Mutex // makes the storage and the memory change in one order
@@ -34,17 +34,7 @@ func (a *account) weight() int {
 	return 1 + len(p.always) + len(p.never)
 }
 
-// errNobody says that there is no such account.
-var errNobody = errors.New("archive: no such account")
-
 func (m *module) load(ctx context.Context, owner address.Address) (*account, error) {
-	ok, err := m.server.Exists(ctx, owner)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, errNobody
-	}
 	p, err := m.loadPreferences(ctx, owner)
 	if err != nil {
 		return nil, err
