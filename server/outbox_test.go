@@ -3,9 +3,11 @@ package server
 import (
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,13 +68,14 @@ func TestCountingBeginsBehindEnabled(t *testing.T) {
 	client, conn := net.Pipe()
 	defer client.Close()
 	w := wire.New(conn)
-	s := &Session{srv: &Server{}, out: &outbox{conn: w, sock: w, limit: 1 << 20}}
+	s := &Session{srv: &Server{}, out: &outbox{conn: w, sock: w, limit: 1 << 30}}
 	s.srv.cfg.Limits = DefaultLimits()
 	st := NewMessage(address.Address{}, address.Address{}, "", "", []byte("<body/>"))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
+	var sent atomic.Int64
 	wg.Go(func() {
-		for {
+		for ; ; sent.Add(1) {
 			select {
 			case <-stop:
 				return
@@ -81,7 +84,12 @@ func TestCountingBeginsBehindEnabled(t *testing.T) {
 			}
 		}
 	})
-	time.Sleep(time.Millisecond)
+	some := func() {
+		for before := sent.Load(); sent.Load() < before+100; {
+			runtime.Gosched()
+		}
+	}
+	some()
 	n, err := xmppstream.Parse([]byte("<enable xmlns='urn:xmpp:sm:3'/>"), parseLimits)
 	if err != nil {
 		t.Fatal(err)
@@ -89,11 +97,11 @@ func TestCountingBeginsBehindEnabled(t *testing.T) {
 	if err := s.streamManagement(n); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Millisecond)
+	some()
 	close(stop)
 	wg.Wait()
 	_, behind, ok := strings.Cut(string(s.out.buf), "<enabled")
-	if sent := strings.Count(behind, "<message"); !ok || sent != len(s.out.sm.list) || sent == 0 {
-		t.Errorf("%d messages came behind <enabled/>, and %d count", sent, len(s.out.sm.list))
+	if n := strings.Count(behind, "<message"); !ok || n != len(s.out.sm.list) || n == 0 {
+		t.Errorf("%d messages came behind <enabled/>, and %d count", n, len(s.out.sm.list))
 	}
 }
