@@ -121,13 +121,15 @@ func copied(n *xmppstream.Node) server.Disposition {
 // fleeting is a chat state and what goes with it.
 func fleeting(space, name string) bool {
 	switch space {
-	case nsChatStates, nsHints, nsStableID, nsDelay:
+	case nsChatStates, nsStableID, nsDelay:
 		return true
+	case nsHints:
+		return name != "store"
 	}
 	return space == xmppstream.NSClient && name == "thread"
 }
 
 // light is what nobody is woken for: that something was received or read.
 func light(space, name string) bool {
-	return fleeting(space, name) || space == nsReceipts || space == nsMarkers
+	return fleeting(space, name) || space == nsReceipts || space == nsMarkers || space == nsHints
 }

@@ -46,6 +46,7 @@ func TestRules(t *testing.T) {
 		"invitation":             {"<message><x xmlns='jabber:x:conference' jid='r@c'/></message>", now},
 		"empty":                  {"<message/>", dropped},
 		"chat state":             {"<message type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/><no-store xmlns='urn:xmpp:hints'/><thread>1</thread></message>", dropped},
+		"chat state to be kept":  {"<message type='chat'><gone xmlns='http://jabber.org/protocol/chatstates'/><store xmlns='urn:xmpp:hints'/></message>", held},
 		"receipt":                {"<message type='chat'><received xmlns='urn:xmpp:receipts' id='1'/><store xmlns='urn:xmpp:hints'/></message>", held},
 		"marker":                 {"<message type='chat'><displayed xmlns='urn:xmpp:chat-markers:0' id='1'/></message>", held},
 		"event":                  {"<message type='headline'><event xmlns='http://jabber.org/protocol/pubsub#event'/></message>", held},
