@@ -140,7 +140,8 @@ type Gateway struct {
 	sessions  map[*session]struct{}
 	wg        sync.WaitGroup // one count a session
 
-	links resolve.Links // what domains' web servers said
+	links  resolve.Links // what domains' web servers said
+	broken atomic.Uint64 // upstream legs that could not be opened, or broke
 	tidy  tidy
 }
 

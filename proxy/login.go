@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"os"
+	"strconv"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -161,13 +162,14 @@ func (s *session) refuseLogin(proto saslauth.Protocol, f saslauth.Failure) error
 
 // loginUpstream opens the upstream leg for account and logs in there.
 func (s *session) loginUpstream(ctx context.Context, account jid.JID, cred *saslauth.Credentials) error {
-	// A circuit for the session, not just for the account: one whose far end died
-	// without a word would get the account's next session too, for the two
-	// minutes that Tor waits.
-	isolation := s.gw.cfg.Isolate("account", s.domain, account.Localpart(), s.id)
+	// Circuits are the account's. After a leg broke they are new ones: Tor would
+	// give a circuit whose far end died without a word to the next session too, for
+	// the two minutes that it waits.
+	isolation := s.gw.cfg.Isolate("account", s.domain, account.Localpart(), strconv.FormatUint(s.gw.broken.Load(), 10))
 	s.info.set(func(n *SessionInfo) { n.isolation = isolation.User })
 	up, err := s.connect(ctx, s.decision, isolation)
 	if err != nil {
+		s.gw.broken.Add(1)
 		return err
 	}
 	stop := context.AfterFunc(ctx, up.close)

@@ -196,12 +196,27 @@ func TestHostMetaOnion(t *testing.T) {
 	if got := h.asked(); strings.Count(got, testDomain+":443") != 1 || strings.Contains(got, "xmpp.example.org") {
 		t.Errorf("asked for %s", got)
 	}
-	users := map[string]bool{}
-	for _, r := range h.socks.Requests() {
-		users[r.User] = true
+	users := func() map[string]bool {
+		m := map[string]bool{}
+		for _, r := range h.socks.Requests() {
+			m[r.User] = true
+		}
+		return m
 	}
-	if len(users) != 2 { // one session, one circuit; the web server no other
-		t.Errorf("SOCKS users %v", users)
+	if got := users(); len(got) != 1 { // one account, one circuit; the web server no other
+		t.Errorf("SOCKS users %v", got)
+	}
+	// Tor might give a circuit that led to nobody once more: not after a failure.
+	h.socks.Map(someOnion+":443", "127.0.0.1:1")
+	if h.arrive() == "" {
+		t.Fatal("arrived where nobody is")
+	}
+	h.socks.Map(someOnion+":443", h.server.Addr())
+	if got := h.arrive(); got != "" {
+		t.Fatal(got)
+	}
+	if got := users(); len(got) != 2 {
+		t.Errorf("SOCKS users after a failure %v", got)
 	}
 }
 

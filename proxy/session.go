@@ -222,6 +222,9 @@ func (s *session) release() {
 func (s *session) end(cause error) {
 	s.ending.Do(func() {
 		e := endingFor(cause, s.relay.resumable.Load())
+		if e.upstream {
+			s.gw.broken.Add(1)
+		}
 		s.stop()
 		s.mu.Lock()
 		client, up, opened, name, route := s.client, s.up, s.opened, s.name, s.decision.Route
