@@ -68,8 +68,8 @@ type words struct {
 // sense than the RFC, the sentence says what Tor means by it.
 var replies = map[byte]words{
 	0x01: {ErrUnreachable, "the far end cannot be connected to",
-		"nothing listens on that port, or no Tor exit could open it",
-		"check host and port; if they are right, the server is down or shuts Tor out: try again later or use its onion address"},
+		"nothing listens on that port, or no Tor exit could open it; at an onion address, the service is there and the server behind it is not",
+		"check host and port; if they are right, the server is down or shuts Tor out: try again later, or use its onion address if it has one"},
 	0x02: {ErrRefused, "the proxy does not allow this connection",
 		"its own rules forbid the destination",
 		"change the rules of the proxy, for Tor its SocksPolicy and ReachableAddresses"},
