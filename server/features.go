@@ -100,7 +100,7 @@ func (l *link) sendFeatures(ctx context.Context) error { return l.Send(l.feature
 
 func (l *link) featuresElement(ctx context.Context) []byte {
 	b := append(make([]byte, 0, 1024), "<stream:features>"...)
-	for _, f := range features() {
+	for _, f := range l.srv.features {
 		if f.offered(l) {
 			b = f.append(l, ctx, b)
 		}
@@ -128,7 +128,7 @@ func (s *Server) appendLimits(b []byte, known bool) []byte {
 
 // element finds the feature that an element is for.
 func (l *link) element(ctx context.Context, e *xmppstream.Element) (step, error) {
-	for _, f := range features() {
+	for _, f := range l.srv.features {
 		if f.takes(e) && f.offered(l) {
 			return f.negotiate(l, ctx, e)
 		}

@@ -95,6 +95,8 @@ type Server struct {
 	down     atomic.Bool   // Shutdown has begun
 	sweeping chan struct{} // closed when the sweeper must stop
 	tidy     tidy
+	lastSeen lastSeen
+	features []feature
 }
 
 // domain is what is kept for one of the domains.
@@ -141,7 +143,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log, domains: make(map[string]*domain),
 		listeners: make(map[net.Listener]struct{}), links: make(map[*link]struct{}),
-		sweeping: make(chan struct{}), peers: make(map[string]int), strangers: make(map[string]int),
+		features: features(), sweeping: make(chan struct{}), peers: make(map[string]int), strangers: make(map[string]int),
 	}
 	s.hooks.iq = make(map[iqKey]IQHandler)
 	s.hooks.nonza = make(map[string]NonzaHandler)
@@ -382,6 +384,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, one := range s.table.all() {
 		one.gone(errShutdown)
 	}
+	s.writeSeen()
 	s.stopModules(context.WithoutCancel(ctx), len(s.hooks.lives))
 	s.stop()
 	return err

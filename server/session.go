@@ -399,7 +399,7 @@ func (s *Session) unbind() bool {
 	}
 	s.presence.Store(nil)
 	if last {
-		_ = s.srv.cfg.Store.SetLastSeen(ctx, s.owner, s.srv.Now())
+		s.srv.seen(s.owner)
 	}
 	return true
 }

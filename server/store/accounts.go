@@ -139,8 +139,19 @@ func (d *DB) SetDisabled(ctx context.Context, owner address.Address, disabled bo
 }
 
 // SetLastSeen implements [Accounts].
-func (d *DB) SetLastSeen(ctx context.Context, owner address.Address, at time.Time) error {
-	return d.setAccount(ctx, owner, `UPDATE account SET last_seen = ? WHERE owner = ?`, micros(at))
+func (d *DB) SetLastSeen(ctx context.Context, at map[address.Address]time.Time) error {
+	return d.update(ctx, func(t *tx) error {
+		for owner, last := range at {
+			id, err := t.knownOwner(owner)
+			if err == nil {
+				_, err = t.exec(`UPDATE account SET last_seen = ? WHERE owner = ?`, micros(last), id)
+			}
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (d *DB) setAccount(ctx context.Context, owner address.Address, update string, value int64) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"xmpp-gw/internal/address"
 )
@@ -37,7 +38,7 @@ func TestAccounts(t *testing.T) {
 		}
 		must(t, d.SetAdmin(ctx, juliet, false))
 		must(t, d.SetDisabled(ctx, juliet, true))
-		must(t, d.SetLastSeen(ctx, juliet, date(2)))
+		must(t, d.SetLastSeen(ctx, map[address.Address]time.Time{juliet: date(2), romeo: date(3)}))
 		got, err = d.Account(ctx, juliet)
 		must(t, err)
 		if w := (Account{Address: juliet, Disabled: true, Created: date(0), LastSeen: date(2)}); got != w {
@@ -67,7 +68,6 @@ func TestMissingAccount(t *testing.T) {
 		}{
 			{"SetAdmin", d.SetAdmin(ctx, romeo, true)},
 			{"SetDisabled", d.SetDisabled(ctx, juliet, true)},
-			{"SetLastSeen", d.SetLastSeen(ctx, romeo, date(0))},
 			{"SetAccountKeys", d.SetAccountKeys(ctx, romeo, nil)},
 			{"DeleteAccount", d.DeleteAccount(ctx, romeo)},
 			{"DeleteAccount", d.DeleteAccount(ctx, juliet)},

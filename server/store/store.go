@@ -85,7 +85,8 @@ type Accounts interface {
 	LacksKeys(ctx context.Context, domain, hash string) (bool, error)
 	SetAdmin(ctx context.Context, owner address.Address, admin bool) error
 	SetDisabled(ctx context.Context, owner address.Address, disabled bool) error
-	SetLastSeen(ctx context.Context, owner address.Address, at time.Time) error
+	// SetLastSeen notes when accounts were there last. Those that are gone are left out.
+	SetLastSeen(ctx context.Context, at map[address.Address]time.Time) error
 	// DeleteAccount removes the account and all that it owns, at once or not at all.
 	DeleteAccount(ctx context.Context, owner address.Address) error
 	// ListAccounts gives the accounts of a domain in the order of their local
