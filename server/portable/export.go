@@ -78,7 +78,14 @@ func (e *exporter) user(a address.Address) error {
 	if err != nil {
 		return err
 	}
-	e.put("<user name='", escape(a.Local), "'>\n")
+	e.put("<user name='", escape(a.Local), "'>\n<account xmlns='"+nsOwn+"'")
+	if account.Disabled {
+		e.put(" disabled='true'")
+	}
+	if !account.Created.IsZero() {
+		e.put(" created='", account.Created.UTC().Format(stampFormat), "'")
+	}
+	e.put("/>\n")
 	for _, part := range []func(address.Address) error{
 		e.keys, e.contacts, e.offline, e.private, e.card, e.blocks, e.nodes, e.preferences, e.archive,
 	} {
@@ -86,14 +93,7 @@ func (e *exporter) user(a address.Address) error {
 			return err
 		}
 	}
-	e.put("<account xmlns='" + nsOwn + "'")
-	if account.Disabled {
-		e.put(" disabled='true'")
-	}
-	if !account.Created.IsZero() {
-		e.put(" created='", account.Created.UTC().Format(stampFormat), "'")
-	}
-	e.put("/>\n</user>\n")
+	e.put("</user>\n")
 	return e.ctx.Err()
 }
 

@@ -164,19 +164,18 @@ func (i *importer) user(domain string, e *xml.StartElement) error {
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	if u.result.Err == nil {
-		u.result.Err = u.begin()
-	}
 	err = i.each(func(e *xml.StartElement) error {
 		if u.result.Err != nil {
 			return i.skip()
 		}
 		return u.part(e)
 	})
-	if u.made {
-		if u.result.Err == nil && err == nil {
+	if u.result.Err == nil && err == nil {
+		if u.result.Err = u.begin(); u.result.Err == nil {
 			u.result.Err = u.finish()
 		}
+	}
+	if u.made {
 		if u.result.Err != nil || err != nil { // half an account would look like a whole one
 			_ = i.st.DeleteAccount(context.WithoutCancel(i.ctx), owner)
 		}

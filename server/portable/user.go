@@ -33,8 +33,12 @@ type user struct {
 	result   Account
 }
 
-// begin makes the account, locked, so that nobody comes in before it is whole.
+// begin makes the account, unless it is made; locked, so that nobody comes in before
+// it is whole.
 func (u *user) begin() error {
+	if u.made {
+		return nil
+	}
 	a := u.account
 	a.Disabled = true
 	if err := u.st.CreateAccount(u.ctx, a, nil); err != nil {
@@ -47,6 +51,11 @@ func (u *user) begin() error {
 // part imports one element of an account. An error is the document's; what is wrong
 // with the account goes to u.result.
 func (u *user) part(e *xml.StartElement) error {
+	if !is(e, nsOwn, "account") { // which stands first
+		if u.result.Err = u.begin(); u.result.Err != nil {
+			return u.skip()
+		}
+	}
 	switch {
 	case is(e, NS, "offline-messages"):
 		return u.each(u.offline)
@@ -204,7 +213,7 @@ func (u *user) blocks(n *xmppstream.Node, _ []byte) error {
 
 // privacy takes of the default privacy list (XEP-0016) what a block list can say.
 func (u *user) privacy(n *xmppstream.Node, _ []byte) error {
-	name := n.Child(nsPrivacy, "default").Attr("name")
+	name := attrOf(n.Child(nsPrivacy, "default"), "name")
 	var list []address.Address
 	for _, l := range n.Children {
 		if !l.Is(nsPrivacy, "list") || l.Attr("name") != name {
@@ -232,6 +241,9 @@ func (u *user) preferences(_ *xmppstream.Node, raw []byte) error {
 // own takes what this program adds to the format.
 func (u *user) own(n *xmppstream.Node, _ []byte) error {
 	u.account.Disabled = truth(n.Attr("disabled"))
+	if at, err := time.Parse(time.RFC3339, n.Attr("created")); err == nil {
+		u.account.Created = at
+	}
 	return nil
 }
 
@@ -324,7 +336,7 @@ func (u *user) archived(e *xml.StartElement) error {
 	if n == nil || err != nil || u.result.Err != nil {
 		return err
 	}
-	at, err := time.Parse(time.RFC3339, n.Child(nsForward, "forwarded").Child(nsDelay, "delay").Attr("stamp"))
+	at, err := time.Parse(time.RFC3339, attrOf(n.Child(nsForward, "forwarded").Child(nsDelay, "delay"), "stamp"))
 	message, ok := inner(raw)
 	if err != nil || !ok {
 		u.note("an entry of an archive without a message and its time was left out")
@@ -341,6 +353,14 @@ func (u *user) archived(e *xml.StartElement) error {
 		return u.flush()
 	}
 	return nil
+}
+
+// attrOf is an attribute of an element that may be missing.
+func attrOf(n *xmppstream.Node, name string) string {
+	if n == nil {
+		return ""
+	}
+	return n.Attr(name)
 }
 
 // inner is the message inside of <result><forwarded/></result>.

@@ -104,7 +104,8 @@ func (s *scanner) copy(start *xml.StartElement, write func([]byte) error) error 
 
 // appendAttrs writes attributes; those in a namespace get a prefix of their own.
 func appendAttrs(b []byte, attrs []xml.Attr) []byte {
-	for i, a := range attrs {
+	n := 0
+	for _, a := range attrs {
 		switch {
 		case a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns":
 			continue
@@ -113,9 +114,10 @@ func appendAttrs(b []byte, attrs []xml.Attr) []byte {
 		case a.Name.Space == "xml" || a.Name.Space == xmppstream.NSXML:
 			b = append(append(b, " xml:"...), a.Name.Local...)
 		default:
-			b = fmt.Appendf(b, " xmlns:a%d='", i)
+			n++
+			b = fmt.Appendf(b, " xmlns:a%d='", n)
 			b = append(xmppstream.Escape(b, a.Name.Space), '\'')
-			b = fmt.Appendf(b, " a%d:%s", i, a.Name.Local)
+			b = fmt.Appendf(b, " a%d:%s", n, a.Name.Local)
 		}
 		b = append(xmppstream.Escape(append(b, "='"...), a.Value), '\'')
 	}
