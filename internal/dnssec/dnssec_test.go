@@ -27,6 +27,7 @@ var tree = sync.OnceValue(func() *lab.SignedTree {
 		lab.SignedZone{Name: "free.optout.test.", Unsigned: true, Records: zoneRecords("free.optout.test.")},
 		lab.SignedZone{Name: "costly.test.", NSEC3: true, Rounds: 2500, Records: zoneRecords("costly.test.")},
 		lab.SignedZone{Name: "plain.test.", Unsigned: true, Records: zoneRecords("plain.test.")},
+		lab.SignedZone{Name: "signed.hashed.test.", Records: zoneRecords("signed.hashed.test.")},
 		lab.SignedZone{Name: "plain.hashed.test.", Unsigned: true, Records: zoneRecords("plain.hashed.test.")},
 		lab.SignedZone{Name: "island.test.", NoDS: true, Records: zoneRecords("island.test.")},
 		lab.SignedZone{Name: "expired.test.", Begin: now.Add(-48 * time.Hour), End: now.Add(-time.Hour), Records: zoneRecords("expired.test.")},
@@ -163,6 +164,7 @@ func TestHonestAnswers(t *testing.T) {
 			{"_xmpp-client._tcp." + zone, dns.TypeSRV, Secure, 2, ""},
 			{"host." + zone, dns.TypeMX, Secure, 0, ""},
 			{"_tcp." + zone, dns.TypeA, Secure, 0, ""}, // empty
+			{"wild." + zone, dns.TypeA, Secure, 0, ""}, // empty, above a wildcard
 			{"no.such." + zone, dns.TypeA, Secure, 0, ""},
 			{"no.such." + zone, dns.TypeDS, Secure, 0, ""},
 			{"any.wild." + zone, dns.TypeA, Secure, 1, ""},

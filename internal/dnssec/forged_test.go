@@ -113,6 +113,9 @@ func TestForgedAnswers(t *testing.T) {
 		{"signed for longer than it was", on("host.expired.test.", dns.TypeA, func(r *dns.Msg) { r.Answer[1].(*dns.RRSIG).Expiration += 1 << 20 }), lookupTest{"host.expired.test.", dns.TypeA, Bogus, 0, "expired"}},
 		{"ends before it begins", on(host, dns.TypeA, resign("good.test.", func(s *dns.RRSIG) { s.Inception, s.Expiration = s.Expiration, s.Inception }, nil)), lookupTest{host, dns.TypeA, Bogus, 0, "ends before"}},
 		{"too many labels", on(host, dns.TypeA, func(r *dns.Msg) { r.Answer[1].(*dns.RRSIG).Labels = 9 }), lookupTest{host, dns.TypeA, Bogus, 0, "too many labels"}},
+		{"a record without data", on(host, dns.TypeA, func(r *dns.Msg) {
+			r.Answer = append(r.Answer, &dns.ANY{Hdr: dns.RR_Header{Name: "HOST.good.test.", Rrtype: dns.TypeA, Class: dns.ClassINET}})
+		}), lookupTest{host, dns.TypeA, Bogus, 0, "is wrong"}},
 		{"the answer of another name", on(host, dns.TypeA, replay("any.wild.good.test.", dns.TypeA)), lookupTest{host, dns.TypeA, Bogus, 0, "nothing proves"}},
 
 		{"the delegation's DS taken away", on("good.test.", dns.TypeDS, strip(dns.TypeDS)), lookupTest{host, dns.TypeA, Bogus, 0, "nothing proves that good.test. is not signed"}},
@@ -131,6 +134,10 @@ func TestForgedAnswers(t *testing.T) {
 			set[0].(*dns.DS).DigestType = 99
 			return set
 		})), lookupTest{host, dns.TypeA, Insecure, 1, "proves nothing"}},
+		{"a wrong digest beside a right one of SHA-1", on("good.test.", dns.TypeDS, resign("test.", nil, func(set []dns.RR) []dns.RR {
+			set[0].(*dns.DS).Digest = strings.Repeat("ab", 32)
+			return append(set, tree().Zone("good.test.").Key.ToDS(dns.SHA1))
+		})), lookupTest{host, dns.TypeA, Bogus, 0, "vouched"}},
 		{"the keys of another zone", on("good.test.", dns.TypeDNSKEY, func(r *dns.Msg) {
 			replay("hashed.test.", dns.TypeDNSKEY)(r)
 			for _, rr := range r.Answer {
@@ -157,6 +164,14 @@ func TestForgedAnswers(t *testing.T) {
 		{"hashed: a type denied by the name's own record", on(hashed, dns.TypeA, replay(hashed, dns.TypeMX)), lookupTest{hashed, dns.TypeA, Bogus, 0, "itself says"}},
 		{"hashed: an alias hidden by the proof of its name", on("alias1.hashed.test.", dns.TypeA, replayGap("hashed.test.", "alias1.hashed.test.")), lookupTest{"alias1.hashed.test.", dns.TypeA, Bogus, 0, "alias at"}},
 		{"hashed: no signature on the proof", on("no.such.hashed.test.", dns.TypeA, strip(dns.TypeRRSIG)), lookupTest{"no.such.hashed.test.", dns.TypeA, Bogus, 0, "nothing proves"}},
+		{"hashed: no proof against the wildcard", on("no.such.hashed.test.", dns.TypeA, replayGap("hashed.test.", "hashed.test.", "such.hashed.test.")),
+			lookupTest{"no.such.hashed.test.", dns.TypeA, Bogus, 0, "wildcard *.hashed.test."}},
+		{"hashed: no proof against a name above", on("no.such.hashed.test.", dns.TypeA, replayGap("hashed.test.", "hashed.test.", "*.hashed.test.")),
+			lookupTest{"no.such.hashed.test.", dns.TypeA, Bogus, 0, "nothing proves"}},
+		{"hashed: a name denied by its delegation", on("host.signed.hashed.test.", dns.TypeA, replayGap("hashed.test.", "signed.hashed.test.", "host.signed.hashed.test.", "*.signed.hashed.test.")),
+			lookupTest{"host.signed.hashed.test.", dns.TypeA, Bogus, 0, "nothing proves"}},
+		{"hashed: a DNAME hidden by the proof of its name", on("host.moved.hashed.test.", dns.TypeA, replayGap("hashed.test.", "moved.hashed.test.", "host.moved.hashed.test.", "*.moved.hashed.test.")),
+			lookupTest{"host.moved.hashed.test.", dns.TypeA, Bogus, 0, "nothing proves"}},
 		{"hashed: costly proof forged", on("no.such.hashed.test.", dns.TypeA, func(r *dns.Msg) {
 			for _, rr := range r.Ns {
 				if n, ok := rr.(*dns.NSEC3); ok {
@@ -188,9 +203,14 @@ func gapOf(zone, name string) []dns.RR {
 	return append(set, z.Sign(set, nil))
 }
 
-// replayGap denies with the record of one name.
-func replayGap(zone, name string) func(r *dns.Msg) {
-	return func(r *dns.Msg) { r.Answer, r.Ns = nil, gapOf(zone, name) }
+// replayGap denies with the records of some names.
+func replayGap(zone string, names ...string) func(r *dns.Msg) {
+	return func(r *dns.Msg) {
+		r.Answer, r.Ns = nil, nil
+		for _, name := range names {
+			r.Ns = append(r.Ns, gapOf(zone, name)...)
+		}
+	}
 }
 
 // expand answers with what a wildcard gave to another name.

@@ -45,8 +45,8 @@ func readSection(rrs []dns.RR) section {
 		return s.sets[k]
 	}
 	for _, rr := range rrs {
-		if _, empty := rr.(*dns.RR_Header); empty || rr == nil || rr.Header().Class != dns.ClassINET {
-			continue // miekg/dns gives the header alone where there is no data
+		if rr == nil || rr.Header().Class != dns.ClassINET {
+			continue
 		}
 		name := dns.CanonicalName(rr.Header().Name)
 		if rr.Header().Name != name {

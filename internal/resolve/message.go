@@ -35,20 +35,25 @@ type SRV struct {
 	Weight   uint16
 }
 
-// newQuery makes a question, padded when it will be encrypted (RFC 7830 §6:
-// only then).
+// newQuery makes a question.
 func newQuery(name string, qtype uint16, padded bool) (*dns.Msg, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)
+	m.SetEdns0(1232, false)
+	return prepare(m, padded)
+}
+
+// prepare gives a question an id that nobody can guess, and pads it when it will be
+// encrypted (RFC 7830 §6: only then).
+func prepare(m *dns.Msg, padded bool) (*dns.Msg, error) {
 	var id [2]byte
 	rand.Read(id[:])
 	m.Id = binary.BigEndian.Uint16(id[:])
-	m.SetEdns0(1232, false)
-	if !padded {
+	opt := m.IsEdns0()
+	if !padded || opt == nil {
 		return m, nil
 	}
 	pad := new(dns.EDNS0_PADDING)
-	opt := m.IsEdns0()
 	opt.Option = append(opt.Option, pad)
 	wire, err := m.Pack()
 	if err != nil {

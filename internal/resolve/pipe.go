@@ -14,10 +14,32 @@ import (
 	"syscall"
 
 	"github.com/miekg/dns"
+
+	"xmpp-gw/policy"
 )
 
 // ask puts a question to the servers in turn and gives the first answer.
 func (c *Client) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
+	return c.inTurn(ctx, func(padded bool) (*dns.Msg, error) { return newQuery(name, qtype, padded) })
+}
+
+// Exchange puts a question as it is to the servers in turn and gives the first
+// answer, whatever its records are; only its id is new, and it is padded where it
+// is encrypted. It is a dnssec.Exchange. Names that are not DNS's to know are
+// refused.
+func (c *Client) Exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
+	if len(q.Question) != 1 {
+		return nil, &Error{Kind: ErrRefused, What: "no DNS query made", Why: "it is not one question"}
+	}
+	if name := strings.ToLower(strings.TrimSuffix(q.Question[0].Name, ".")); policy.IsOnion(name) || isLocalhost(name) {
+		return nil, notForDNS()
+	}
+	return c.inTurn(ctx, func(padded bool) (*dns.Msg, error) { return prepare(q.Copy(), padded) })
+}
+
+// inTurn asks one server after the other. Query makes the question, as it is padded
+// only for some.
+func (c *Client) inTurn(ctx context.Context, query func(padded bool) (*dns.Msg, error)) (*dns.Msg, error) {
 	if len(c.servers) == 0 || c.dial == nil {
 		return nil, &Error{Kind: ErrNoAnswer, What: "the name could not be looked up", Why: "no DNS server or no route to one is set up",
 			Hint: "set servers under [dns]"}
@@ -27,7 +49,7 @@ func (c *Client) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, 
 	var causes []error
 	for i := range c.servers {
 		n := (first + i) % len(c.servers)
-		r, err := c.askOne(ctx, n, name, qtype)
+		r, err := c.askOne(ctx, n, query)
 		if err == nil {
 			c.last.Store(int32(n))
 			return r, nil
@@ -45,14 +67,14 @@ func (c *Client) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, 
 }
 
 // askOne puts a question to one server.
-func (c *Client) askOne(parent context.Context, n int, name string, qtype uint16) (*dns.Msg, error) {
+func (c *Client) askOne(parent context.Context, n int, query func(padded bool) (*dns.Msg, error)) (*dns.Msg, error) {
 	timeout := c.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	q, err := newQuery(name, qtype, c.servers[n].TLS)
+	q, err := query(c.servers[n].TLS)
 	if err != nil {
 		return nil, err
 	}

@@ -210,11 +210,15 @@ func (c *Client) Addrs(ctx context.Context, host string) ([]netip.Addr, error) {
 func queryName(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if policy.IsOnion(name) || isLocalhost(name) {
-		return "", &Error{Kind: ErrRefused, What: "no DNS query made", Why: "names under .onion and localhost are never asked in DNS"}
+		return "", notForDNS()
 	}
 	if !validHost(name) {
 		return "", &Error{Kind: ErrRefused, What: "no DNS query made", Why: "that is not a host name",
 			Hint: "check the spelling of the domain"}
 	}
 	return name + ".", nil
+}
+
+func notForDNS() *Error {
+	return &Error{Kind: ErrRefused, What: "no DNS query made", Why: "names under .onion and localhost are never asked in DNS"}
 }

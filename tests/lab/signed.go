@@ -372,17 +372,14 @@ func (z *SignedZone) gap(name string) string {
 	return found
 }
 
-// Gap gives the NSEC or NSEC3 record of a name, without its signature.
+// Gap gives the NSEC or NSEC3 record of a name, or of the gap where it would be,
+// without its signature.
 func (z *SignedZone) Gap(name string) []dns.RR {
-	qtype := dns.TypeNSEC
-	if z.NSEC3 {
-		name, qtype = z.owner(dns.HashName(name, dns.SHA1, z.Rounds, z.Salt)), dns.TypeNSEC3
+	if !z.NSEC3 {
+		return []dns.RR{dns.Copy(z.sets[z.gap(name)][dns.TypeNSEC][0])}
 	}
-	set := z.sets[name][qtype]
-	if set == nil {
-		panic("no gap begins at " + name)
-	}
-	return []dns.RR{dns.Copy(set[0])}
+	owner := z.owner(z.gap(dns.HashName(name, dns.SHA1, z.Rounds, z.Salt)))
+	return []dns.RR{dns.Copy(z.sets[owner][dns.TypeNSEC3][0])}
 }
 
 // dnsUp is name without its first label.
