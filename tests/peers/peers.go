@@ -63,7 +63,10 @@ type Options struct {
 	MAM      bool // messages are archived, XEP-0313
 
 	WebSocket bool // in prosody only: at wss://…/xmpp-websocket too, RFC 7395
-	Proxied   bool // in ejabberd only: a third port, whose connections begin with a PROXY header
+	// Portable is a folder in which the server keeps its accounts, a file each in the
+	// format of XEP-0227; in prosody only.
+	Portable string
+	Proxied  bool // in ejabberd only: a third port, whose connections begin with a PROXY header
 
 	// The TLS versions accepted: tls.VersionTLS12 or tls.VersionTLS13. Zero
 	// means 1.2 for MinTLS and 1.3 for MaxTLS.

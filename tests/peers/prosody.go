@@ -15,7 +15,8 @@ import (
 // run_as_root is obeyed only where the tests run as root, in a container say.
 var prosodyConfig = template.Must(template.New("prosody.cfg.lua").Funcs(template.FuncMap{"list": luaList}).Parse(`
 run_as_root = true
-data_path = "{{.Dir}}/data"
+data_path = "{{or .Portable (print .Dir "/data")}}"
+{{if .Portable}}storage = { accounts = "xep0227", roster = "xep0227", vcard = "xep0227", private = "xep0227", archive = "xep0227" }{{end}}
 certificates = "{{.Dir}}/data"
 admin_socket = "{{.Dir}}/prosody.sock"
 pidfile = "{{.Dir}}/prosody.pid"
@@ -32,7 +33,7 @@ http_default_host = "{{.Domain}}"
 c2s_require_encryption = {{not .NoTLS}}
 
 modules_enabled = {
-	"roster", "saslauth", "tls", "disco", "ping", "pep", "blocklist", "carbons", "smacks", "limits",
+	"roster", {{if .Portable}}"private", "vcard",{{end}} "saslauth", "tls", "disco", "ping", "pep", "blocklist", "carbons", "smacks", "limits",
 	{{if .MAM}}"mam",{{end}} {{if .Register}}"register_ibr",{{end}} {{if .WebPort}}"websocket",{{end}}
 }
 modules_disabled = { "s2s" }
