@@ -42,7 +42,7 @@ func (n *Network) Bridge(ctx context.Context) (*Bridge, error) {
 	if err := n.launch(b.node); err != nil {
 		return nil, err
 	}
-	if err := b.node.wait(ctx, readyBudget, "Bootstrapped 100%"); err == nil {
+	if err = b.node.wait(ctx, readyBudget, "Bootstrapped 100%"); err == nil {
 		b.Line, err = b.line(ports[1])
 	}
 	if err != nil {
