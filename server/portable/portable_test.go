@@ -288,35 +288,3 @@ func TestInclusions(t *testing.T) {
 		}
 	}
 }
-
-func FuzzImport(f *testing.F) {
-	if text, err := os.ReadFile("testdata/prosody.xml"); err == nil {
-		f.Add(string(text))
-	}
-	f.Add(user("<vCard xmlns='vcard-temp'/>"))
-	db, err := store.Open(f.Context(), "sqlite::memory:", store.Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { _ = db.Close() })
-	f.Fuzz(func(t *testing.T, text string) {
-		r, _ := portable.Import(t.Context(), db, strings.NewReader(text), portable.ImportOptions{Hosts: func(string) bool { return true }})
-		for _, a := range r.Accounts {
-			if a.Err != nil {
-				continue
-			}
-			var b bytes.Buffer // what came in goes out, and is an export
-			if err := portable.Export(t.Context(), db, []address.Address{a.Address}, &b); err != nil {
-				t.Fatal(err)
-			}
-			if err := db.DeleteAccount(t.Context(), a.Address); err != nil {
-				t.Fatal(err)
-			}
-			again, err := portable.Import(t.Context(), db, &b, portable.ImportOptions{Hosts: func(string) bool { return true }})
-			if err != nil || len(again.Accounts) != 1 || again.Accounts[0].Err != nil {
-				t.Fatalf("%v, %+v", err, again)
-			}
-			_ = db.DeleteAccount(t.Context(), a.Address)
-		}
-	})
-}
