@@ -129,6 +129,9 @@ func TLS(domain string) *tls.Config {
 	return &tls.Config{RootCAs: identity().roots, ServerName: domain, MinVersion: tls.VersionTLS12}
 }
 
+// ServerTLS is a server's configuration that such clients trust.
+func ServerTLS() *tls.Config { return identity().conf }
+
 type credential struct {
 	conf  *tls.Config
 	roots *x509.CertPool
