@@ -36,7 +36,7 @@ func newListenerSet(serve func(net.Listener, string) io.Closer) *listenerSet {
 func (s *listenerSet) adopt(byKind map[string][]net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, kind := range []string{kindSTARTTLS, kindDirectTLS, kindNodeSTARTTLS, kindNodeDirectTLS, kindMetrics} {
+	for _, kind := range []string{kindSTARTTLS, kindDirectTLS, kindMetrics} {
 		for _, l := range byKind[kind] {
 			s.fixed[kind] = true
 			s.add(place{kind, addressText(l)}, l)

@@ -9,8 +9,9 @@
 // added to it, never renamed or given another meaning, within /v1.
 //
 // The answers name the domains, endpoints and circuits of the owner's sessions.
-// They hold no JID and no stanza, and a secret only where one was asked for: an
-// onion service's key, and a new client's.
+// They hold no stanza, a JID only where the node's accounts were asked for, and a
+// secret only where one was: an onion service's key, a new client's, an invitation,
+// an export.
 package control
 
 import "time"
@@ -97,7 +98,9 @@ type Session struct {
 	Domain string `json:"domain,omitempty"`
 	// ClientTLS is the TLS version of the client leg, "none" without.
 	ClientTLS string `json:"client_tls,omitempty"`
-	Route     string `json:"route,omitempty"`
+	// Route is as in the configuration, or "node" for a session of the bundled server,
+	// which is all that is told of one.
+	Route string `json:"route,omitempty"`
 	// Endpoint is where the upstream leg ends: starttls://HOST:PORT or
 	// tls://HOST:PORT.
 	Endpoint string `json:"endpoint,omitempty"`
