@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"xmpp-gw/tests/lab"
@@ -38,7 +39,7 @@ const (
 func main() {
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each comparison; the median counts")
-	flag.DurationVar(&b.length, "length", 3*time.Second, "how long a round takes")
+	flag.DurationVar(&b.length, "length", 2*time.Second, "how long a round takes")
 	flag.IntVar(&b.pairs, "pairs", 20, "pairs of accounts that talk")
 	flag.IntVar(&b.sessions, "sessions", 2000, "idle sessions to hold")
 	only := flag.String("only", "plain,tls,mam,logins,idle", "what to measure")
@@ -212,7 +213,7 @@ func (b *bench) idleOf(ctx context.Context, name string) (v float64, err error) 
 	if _, err := load.Logins(ctx, b.target(s, true), s.pid, b.sessions, 2*time.Second); err != nil {
 		return 0, err
 	}
-	v, base, err := load.Idle(ctx, b.target(s, true), s.pid, b.sessions, 15*time.Second)
+	v, base, err := load.Idle(ctx, b.target(s, true), s.pid, b.sessions, 10*time.Second)
 	report("servers.base."+name, float64(base)/1024, "MiB")
 	return v, err
 }
@@ -256,10 +257,19 @@ func (b *bench) start(ctx context.Context, name string, mam bool, accounts int) 
 	}
 	t := b.target(s, true)
 	const at = 50 // a connection
-	for i := 0; i < accounts; i += at {
-		if err := t.Register(ctx, i, min(at, accounts-i)); err != nil {
-			return nil, errors.Join(err, s.close())
-		}
+	var wg sync.WaitGroup
+	errs := make([]error, (accounts+at-1)/at)
+	free := make(chan struct{}, 8) // connections
+	for i := range errs {
+		free <- struct{}{}
+		wg.Go(func() {
+			errs[i] = t.Register(ctx, i*at, min(at, accounts-i*at))
+			<-free
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
