@@ -51,9 +51,24 @@ type HostMeta struct {
 // The XML form, which every domain with the one must have, is asked for first and
 // the JSON form on the same connection if there are no links in that.
 func (h HostMeta) Onions(ctx context.Context, domain string) ([]policy.Endpoint, error) {
-	if _, err := netip.ParseAddr(domain); err == nil || policy.IsOnion(domain) || isLocalhost(domain) || !validHost(domain) {
-		return nil, &Error{Kind: ErrRefused, What: "host-meta was not asked for", Why: "that is not a domain with a web server of its own"}
+	if !asksHostMeta(domain) {
+		return nil, notAsked()
 	}
+	client, done := h.client(domain)
+	defer done()
+	found, err := fetchOnions(ctx, client, hostMetaXML(domain), ParseHostMeta)
+	if err == nil && len(found) > 0 || err != nil && !errors.Is(err, errDocument) {
+		return found, err
+	}
+	more, jsonErr := fetchOnions(ctx, client, hostMetaXML(domain)+".json", ParseHostMetaJSON)
+	if err != nil && jsonErr != nil {
+		return nil, err
+	}
+	return more, nil
+}
+
+// client asks the domain's web server and no other. Done closes what it left open.
+func (h HostMeta) client(domain string) (c *http.Client, done func()) {
 	transport := &http.Transport{
 		DialContext: h.Dial.DialContext,
 		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -73,30 +88,32 @@ func (h HostMeta) Onions(ctx context.Context, domain string) ([]policy.Endpoint,
 		MaxIdleConns:           1,
 		IdleConnTimeout:        5 * time.Second,
 	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+	return &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		// Off the domain, somebody else would speak for it.
 		if r.URL.Scheme != "https" || r.URL.Host != domain || len(via) > maxSame {
 			return http.ErrUseLastResponse
 		}
 		return nil
-	}}
-	found, err := h.fetch(ctx, client, "https://"+domain+"/.well-known/host-meta", ParseHostMeta)
-	if err == nil && len(found) > 0 || err != nil && !errors.Is(err, errDocument) {
-		return found, err
-	}
-	more, jsonErr := h.fetch(ctx, client, "https://"+domain+"/.well-known/host-meta.json", ParseHostMetaJSON)
-	if err != nil && jsonErr != nil {
-		return nil, err
-	}
-	return more, nil
+	}}, transport.CloseIdleConnections
 }
 
 // errDocument is a web server that answered with something else.
 var errDocument = errors.New("host-meta cannot be used")
 
-// fetch reads one document. That there is none is no error.
-func (h HostMeta) fetch(ctx context.Context, client *http.Client, url string, parse func([]byte) ([]policy.Endpoint, error)) ([]policy.Endpoint, error) {
+// hostMetaXML is where the XML form is (RFC 6415 §2); the JSON form has ".json" behind it.
+func hostMetaXML(domain string) string { return "https://" + domain + "/.well-known/host-meta" }
+
+// fetchOnions reads one document. That there is none is no error.
+func fetchOnions(ctx context.Context, client *http.Client, url string, parse func([]byte) ([]policy.Endpoint, error)) ([]policy.Endpoint, error) {
+	text, err := fetch(ctx, client, url)
+	if err != nil || text == nil {
+		return nil, err
+	}
+	return parse(text)
+}
+
+// fetch reads one document, nil if there is none.
+func fetch(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -116,15 +133,57 @@ func (h HostMeta) fetch(ctx context.Context, client *http.Client, url string, pa
 	case len(text) > maxHostMeta:
 		return nil, fmt.Errorf("%w: it has more than %d bytes", errDocument, maxHostMeta)
 	}
-	return parse(text)
+	return text, nil
+}
+
+// Link is one link of a host-meta document, as it is written there.
+type Link struct{ Rel, Href string }
+
+// ErrNoHostMeta is a domain whose web server has no such document.
+var ErrNoHostMeta = errors.New("there is no host-meta")
+
+// All gives the links of both forms of a domain's host-meta (in A-labels), whatever
+// they lead to: for looking at, not for following. Each form has its own error, for
+// one that is not there [ErrNoHostMeta].
+func (h HostMeta) All(ctx context.Context, domain string) (xml, json []Link, xmlErr, jsonErr error) {
+	if !asksHostMeta(domain) {
+		return nil, nil, notAsked(), notAsked()
+	}
+	client, done := h.client(domain)
+	defer done()
+	links := func(url string, parse func([]byte) ([]Link, error)) ([]Link, error) {
+		text, err := fetch(ctx, client, url)
+		switch {
+		case err != nil:
+			return nil, err
+		case text == nil:
+			return nil, ErrNoHostMeta
+		}
+		return parse(text)
+	}
+	xml, xmlErr = links(hostMetaXML(domain), parseXRD)
+	json, jsonErr = links(hostMetaXML(domain)+".json", parseJRD)
+	return xml, json, xmlErr, jsonErr
+}
+
+// asksHostMeta reports whether a domain may have a web server of its own.
+func asksHostMeta(domain string) bool {
+	_, err := netip.ParseAddr(domain)
+	return err != nil && !policy.IsOnion(domain) && !isLocalhost(domain) && validHost(domain)
+}
+
+func notAsked() error {
+	return &Error{Kind: ErrRefused, What: "host-meta was not asked for", Why: "that is not a domain with a web server of its own"}
 }
 
 // ParseHostMeta gives the onion endpoints of a host-meta document in XML (RFC 6415
 // §3.1): the links that stand at its top.
-func ParseHostMeta(text []byte) ([]policy.Endpoint, error) {
+func ParseHostMeta(text []byte) ([]policy.Endpoint, error) { return onionsOf(parseXRD(text)) }
+
+func parseXRD(text []byte) ([]Link, error) {
 	d := xml.NewDecoder(bytes.NewReader(text)) // strict; knows no other entities than XML's five
-	var out []policy.Endpoint
-	depth, links, rooted := 0, 0, false
+	var out []Link
+	depth, rooted := 0, false
 	for {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) && rooted && depth == 0 {
@@ -144,9 +203,8 @@ func ParseHostMeta(text []byte) ([]policy.Endpoint, error) {
 				return nil, fmt.Errorf("%w: it is no XRD document", errDocument)
 			}
 			rooted = true
-			if depth == 2 && t.Name == (xml.Name{Space: nsXRD, Local: "Link"}) && links < maxLinks {
-				links++
-				out = addLink(out, plainAttr(t, "rel"), plainAttr(t, "href"))
+			if depth == 2 && t.Name == (xml.Name{Space: nsXRD, Local: "Link"}) && len(out) < maxLinks {
+				out = append(out, Link{plainAttr(t, "rel"), plainAttr(t, "href")})
 			}
 		}
 	}
@@ -162,7 +220,9 @@ func plainAttr(t xml.StartElement, name string) string {
 
 // ParseHostMetaJSON gives the onion endpoints of a host-meta document in JSON (RFC
 // 6415 Appendix A).
-func ParseHostMetaJSON(text []byte) ([]policy.Endpoint, error) {
+func ParseHostMetaJSON(text []byte) ([]policy.Endpoint, error) { return onionsOf(parseJRD(text)) }
+
+func parseJRD(text []byte) ([]Link, error) {
 	var doc struct {
 		Links []struct {
 			Rel  string `json:"rel"`
@@ -172,11 +232,20 @@ func ParseHostMetaJSON(text []byte) ([]policy.Endpoint, error) {
 	if err := json.Unmarshal(text, &doc); err != nil {
 		return nil, fmt.Errorf("%w: it is no JSON of the kind that RFC 6415 describes", errDocument)
 	}
-	var out []policy.Endpoint
+	var out []Link
 	for _, l := range doc.Links[:min(len(doc.Links), maxLinks)] {
-		out = addLink(out, l.Rel, l.Href)
+		out = append(out, Link{l.Rel, l.Href})
 	}
 	return out, nil
+}
+
+// onionsOf picks the endpoints that count among links.
+func onionsOf(links []Link, err error) ([]policy.Endpoint, error) {
+	var out []policy.Endpoint
+	for _, l := range links {
+		out = addLink(out, l.Rel, l.Href)
+	}
+	return out, err
 }
 
 // addLink appends the endpoint of a link, if it is a WebSocket inside TLS at a

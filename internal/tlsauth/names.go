@@ -118,8 +118,9 @@ const (
 )
 
 // match finds the name that stands for domain (A-labels in lower case, or an
-// address); both results are empty when there is none.
-func (n names) match(domain string) (form, name string) {
+// address) and, in an SRV-ID, for the service "xmpp-client" or "xmpp-server"; both
+// results are empty when there is none.
+func (n names) match(domain, service string) (form, name string) {
 	if ip, err := netip.ParseAddr(domain); err == nil {
 		if slices.Contains(n.ips, ip.Unmap()) {
 			return formIP, domain
@@ -133,7 +134,7 @@ func (n names) match(domain string) (form, name string) {
 	}
 	for _, name := range n.srv {
 		// RFC 4985 §2: the service and a whole domain; there is no wildcard.
-		if strings.EqualFold(name, "_xmpp-client."+domain) {
+		if strings.EqualFold(name, "_"+service+"."+domain) {
 			return formSRV, name
 		}
 	}

@@ -150,19 +150,29 @@ func (v *verifier) certified(leaf *x509.Certificate, more []*x509.Certificate) (
 	if err != nil {
 		return "", v.chainError(leaf, err)
 	}
-	form, name := has.match(v.domain)
+	form, name := has.match(v.domain, "xmpp-client")
 	if form == "" {
-		e := &Error{Kind: ErrName, What: "the certificate of the server of " + v.domain + " is for another name", Why: "it is for " + has.list(),
-			Hint: "check the domain; if it is right, this is another server than it says, or its operator needs a certificate for " + v.domain}
-		if has.empty() {
-			e.Why = "it has no names that count (a common name does not)"
-		}
-		return "", e
+		return "", v.nameError(has)
 	}
-	if form != formDNS && form != formIP && !slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return mayName(c[1:], v.domain) }) {
+	if !v.mayBe(form, chains) {
 		return "", v.chainError(leaf, x509.CertificateInvalidError{Cert: leaf, Reason: x509.CANotAuthorizedForThisName})
 	}
 	return form + " " + printable(name, 260), nil
+}
+
+// nameError is a certificate without a name that counts.
+func (v *verifier) nameError(has names) *Error {
+	e := &Error{Kind: ErrName, What: "the certificate of the server of " + v.domain + " is for another name", Why: "it is for " + has.list(),
+		Hint: "check the domain; if it is right, this is another server than it says, or its operator needs a certificate for " + v.domain}
+	if has.empty() {
+		e.Why = "it has no names that count (a common name does not)"
+	}
+	return e
+}
+
+// mayBe reports whether one of the chains may name the domain in this form.
+func (v *verifier) mayBe(form string, chains [][]*x509.Certificate) bool {
+	return form == formDNS || form == formIP || slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return mayName(c[1:], v.domain) })
 }
 
 // chains finds the ways from the server's certificate to the domain's own
