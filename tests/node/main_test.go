@@ -81,14 +81,18 @@ func serve(dir string, choice archive.Choice) error {
 		}
 	}()
 	fmt.Println(l.Addr())
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	_ = l.Close()
+	end, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return errors.Join(s.Shutdown(end), db.Close())
 }
 
 // child is a running one.
 type child struct {
 	addr string
 	cmd  *exec.Cmd
+	in   io.Closer
 }
 
 // startChild runs a server in a process of its own.
@@ -109,7 +113,7 @@ func startChild(t *testing.T, dir string, choice archive.Choice) *child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: cmd}
+	c := &child{cmd: cmd, in: in}
 	t.Cleanup(func() {
 		_ = in.Close()
 		c.kill()
@@ -129,6 +133,16 @@ func (c *child) kill() {
 		_ = c.cmd.Wait()
 		c.cmd = nil
 	}
+}
+
+// stop ends it in good order.
+func (c *child) stop(t *testing.T) {
+	t.Helper()
+	_ = c.in.Close()
+	if err := c.cmd.Wait(); err != nil {
+		t.Fatalf("the server did not stop: %v", err)
+	}
+	c.cmd = nil
 }
 
 // dial logs in and binds a resource.
