@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"xmpp-gw/server"
 	"xmpp-gw/server/standard"
 	"xmpp-gw/server/store"
+	"xmpp-gw/tests/daemon"
 	"xmpp-gw/tests/lab"
 	"xmpp-gw/tests/peers"
 )
@@ -23,6 +25,8 @@ const nodeDomain = "node.example"
 
 // bundled is the bundled server with its modules, as programs see it that embed it.
 type bundled struct {
+	domain  string
+	plain   bool   // it takes PLAIN
 	ca      string // PEM file
 	addr    map[peers.TLSMode]string
 	account func(t *testing.T, jid string)
@@ -52,7 +56,7 @@ func startBundled(t *testing.T) *bundled {
 		Modules: standard.Modules(db, standard.Options{}),
 	})
 	must(err)
-	b := &bundled{ca: filepath.Join(dir, "ca.pem"), addr: map[peers.TLSMode]string{}}
+	b := &bundled{domain: nodeDomain, plain: true, ca: filepath.Join(dir, "ca.pem"), addr: map[peers.TLSMode]string{}}
 	for mode, kind := range map[peers.TLSMode]server.ListenerKind{peers.StartTLS: server.STARTTLS, peers.DirectTLS: server.DirectTLS} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(err)
@@ -82,26 +86,50 @@ func startBundled(t *testing.T) *bundled {
 	return b
 }
 
+// runBundled runs one as `xmpp-gw run` does.
+func runBundled(t *testing.T) *bundled {
+	t.Helper()
+	gw := daemon.Run(t, daemon.Options{Config: "[tor]\nmode = \"off\"\n[default]\nroute = \"block\"\n[node]\ndomain = \"localhost\"\n"})
+	return &bundled{
+		domain: "localhost", ca: gw.CA,
+		addr: map[peers.TLSMode]string{peers.StartTLS: gw.C2S, peers.DirectTLS: gw.C2STLS},
+		account: func(t *testing.T, jid string) {
+			t.Helper()
+			cmd, err := daemon.Command(t.Context(), "account", "add", "--config", filepath.Join(gw.Dir, "config.toml"), "--state-dir", gw.Dir, "--password-stdin", jid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.Stdin = strings.NewReader(passwordOf(jid) + "\n")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("account add: %v\n%s", err, out)
+			}
+		},
+	}
+}
+
 func passwordOf(jid string) string { return "the secret of " + jid }
 
 // credentials make an account and say how to log in.
 func (b *bundled) credentials(t *testing.T, name string, mode peers.TLSMode) peers.Credentials {
 	t.Helper()
-	jid := name + "@" + nodeDomain
+	jid := name + "@" + b.domain
 	b.account(t, jid)
 	return peers.Credentials{JID: jid, Password: passwordOf(jid), Addr: b.addr[mode], TLS: mode, CA: b.ca}
 }
 
 // Real clients, and what people do with them.
 func TestNode(t *testing.T) {
-	b := startBundled(t)
-	t.Run("every client talks to every other", func(t *testing.T) { testNodeChat(t, b) })
-	t.Run("contacts", func(t *testing.T) { testNodeContacts(t, b) })
-	t.Run("offline and archive", func(t *testing.T) { testNodeLater(t, b) })
-	t.Run("carbons", func(t *testing.T) { testNodeCarbons(t, b) })
-	t.Run("blocking", func(t *testing.T) { testNodeBlocking(t, b) })
-	t.Run("resumption", func(t *testing.T) { testNodeResumption(t, b) })
-	t.Run("what accounts publish", func(t *testing.T) { testNodePublishing(t, b) })
+	for name, start := range map[string]func(*testing.T) *bundled{"embedded": startBundled, "xmpp-gw run": runBundled} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t)
+			for name, test := range map[string]func(*testing.T, *bundled){
+				"chat": testNodeChat, "contacts": testNodeContacts, "offline and archive": testNodeLater, "carbons": testNodeCarbons,
+				"blocking": testNodeBlocking, "resumption": testNodeResumption, "publishing": testNodePublishing,
+			} {
+				t.Run(name, func(t *testing.T) { test(t, b) })
+			}
+		})
+	}
 }
 
 // testNodeChat: each client logs in both ways, and each pair of them talks.
@@ -113,6 +141,14 @@ func testNodeChat(t *testing.T, b *bundled) {
 			return nil, err
 		}
 		return c, nil
+	}
+	if !b.plain {
+		// go-sendxmpp 0.5 knows PLAIN alone, which the node does not take.
+		if c, err := peers.GoSendXMPP(deadline(t), b.credentials(t, "plain", peers.StartTLS)); err == nil {
+			c.Close()
+			t.Error("go-sendxmpp logged in with PLAIN")
+		}
+		delete(clients, "go-sendxmpp")
 	}
 	type one struct {
 		peers.Client
@@ -152,7 +188,7 @@ func testNodeContacts(t *testing.T, b *bundled) {
 	ctx := deadline(t)
 	alice := peers.Login(t, peers.Slixmpp, b.credentials(t, "alice", peers.StartTLS))
 	bob := peers.Login(t, peers.Aioxmpp, b.credentials(t, "bob", peers.StartTLS))
-	const bobJID, aliceJID = "bob@" + nodeDomain, "alice@" + nodeDomain
+	bobJID, aliceJID := "bob@"+b.domain, "alice@"+b.domain
 	do(t, alice, "subscribe", "asked", "jid", bobJID)
 	for _, c := range []struct {
 		*peers.SlixmppClient
@@ -177,7 +213,7 @@ func testNodeLater(t *testing.T, b *bundled) {
 	ctx := deadline(t)
 	carol := peers.Login(t, peers.Slixmpp, b.credentials(t, "carol", peers.StartTLS))
 	away := b.credentials(t, "dave", peers.StartTLS)
-	carolJID := "carol@" + nodeDomain
+	carolJID := "carol@" + b.domain
 	for _, body := range []string{"first", "second"} {
 		if err := carol.Send(ctx, away.JID, body); err != nil {
 			t.Fatal(err)
@@ -227,8 +263,8 @@ func testNodeCarbons(t *testing.T, b *bundled) {
 	if err := frank.Send(ctx, phone.JID(), "to your phone"); err != nil {
 		t.Fatal(err)
 	}
-	carbon(tablet, "frank@"+nodeDomain, "to your phone")
-	if err := tablet.Send(ctx, "frank@"+nodeDomain, "from my tablet"); err != nil {
+	carbon(tablet, "frank@"+b.domain, "to your phone")
+	if err := tablet.Send(ctx, "frank@"+b.domain, "from my tablet"); err != nil {
 		t.Fatal(err)
 	}
 	carbon(phone, cred.JID, "from my tablet")
@@ -243,7 +279,7 @@ func testNodeBlocking(t *testing.T, b *bundled) {
 	for name, client := range map[string]func(context.Context, peers.Credentials) (*peers.SlixmppClient, error){"slixmpp": peers.Slixmpp, "aioxmpp": peers.Aioxmpp} {
 		grace := peers.Login(t, client, b.credentials(t, "grace-"+name, peers.StartTLS))
 		mallory := peers.Login(t, peers.Slixmpp, b.credentials(t, "mallory-"+name, peers.StartTLS))
-		graceJID, malloryJID := "grace-"+name+"@"+nodeDomain, "mallory-"+name+"@"+nodeDomain
+		graceJID, malloryJID := "grace-"+name+"@"+b.domain, "mallory-"+name+"@"+b.domain
 		if e := do(t, grace, "block", "blocked", "jid", malloryJID); !slices.Equal(e.Items, []string{malloryJID}) {
 			t.Errorf("%s: blocked are %q", name, e.Items)
 		}
@@ -297,7 +333,7 @@ func testNodePublishing(t *testing.T, b *bundled) {
 	ctx := deadline(t)
 	judy := peers.Login(t, peers.Slixmpp, b.credentials(t, "judy", peers.StartTLS))
 	ken := peers.Login(t, peers.Slixmpp, b.credentials(t, "ken", peers.StartTLS))
-	const judyJID, kenJID = "judy@" + nodeDomain, "ken@" + nodeDomain
+	judyJID, kenJID := "judy@"+b.domain, "ken@"+b.domain
 	do(t, ken, "subscribe", "asked", "jid", judyJID)
 	for { // who sees somebody's presence is told what they publish
 		if e := do(t, judy, "roster", "roster"); e.Subscriptions[kenJID] == "both" {
