@@ -13,7 +13,9 @@ type Limits struct {
 	PreAuth xmppstream.Limits // of one element before the login
 	Session xmppstream.Limits // of one stanza after it
 
-	Unauthenticated        int // connections on which nobody is logged in, together
+	// Connections on which nobody is logged in, together. Beyond it the oldest of
+	// them ends.
+	Unauthenticated        int
 	UnauthenticatedPerPeer int // the same, of one peer ([ConnOptions.Peer])
 	Connections            int // all connections together
 	ConnectionsPerPeer     int // of one peer, logged in or not

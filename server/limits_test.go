@@ -65,7 +65,7 @@ func TestConnectionLimits(t *testing.T) {
 		peers  []string
 		want   string
 	}{
-		{"all that are not logged in", server.Limits{Unauthenticated: 2}, []string{"a", "b", "c"}, "yyn"},
+		{"all that are not logged in", server.Limits{Unauthenticated: 2}, []string{"a", "b", "c"}, "yyy"},
 		{"of one peer", server.Limits{UnauthenticatedPerPeer: 1}, []string{"a", "a", "b", "", ""}, "ynyyy"},
 		{"all of one peer", server.Limits{ConnectionsPerPeer: 1}, []string{"a", "a", "b"}, "yny"},
 		{"all", server.Limits{Connections: 1}, []string{"a", "b"}, "yn"},
@@ -85,6 +85,36 @@ func TestConnectionLimits(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the oldest that is not logged in gives way", func(t *testing.T) {
+		s := servertest.NewWith(t, func(cfg *server.Config) {
+			cfg.Limits.Unauthenticated, cfg.Limits.Negotiation, cfg.Limits.Drain = 3, time.Hour, time.Hour
+		})
+		romeo := servertest.Dial(t, s, "romeo@example.org/orchard")
+		idle := make([]net.Conn, 5)
+		for i := range idle {
+			client, inner := net.Pipe()
+			t.Cleanup(func() { _ = client.Close() })
+			go func() {
+				_ = s.ServeConn(t.Context(), inner, server.ConnOptions{Kind: server.STARTTLS, Private: true})
+			}()
+			waitFor(t, "the connection is counted", func() bool { return s.Counts().Connections >= min(i, 3)+1 })
+			idle[i] = client
+		}
+		for i, c := range idle[:2] {
+			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			said, err := io.ReadAll(c) // it is closed at once, whatever the client does
+			if err != nil || !strings.Contains(string(said), "resource-constraint") {
+				t.Errorf("number %d was told %q, %v", i, said, err)
+			}
+		}
+		juliet := servertest.Dial(t, s, "juliet@example.org/balcony") // instead of number 2
+		juliet.Send("<message to='romeo@example.org/orchard' type='chat' id='m'><body>hi</body></message>")
+		romeo.Expect("<message><body>hi</body></message>")
+		_ = idle[4].SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.WriteString(idle[4], header); err != nil {
+			t.Errorf("the youngest is not served: %v", err)
+		}
+	})
 	t.Run("who logs in makes room", func(t *testing.T) {
 		s := servertest.NewWith(t, func(cfg *server.Config) { cfg.Limits.Unauthenticated = 1 })
 		for range 3 {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,7 +27,8 @@ type link struct {
 	wire   *wire.Conn
 	r      *xmppstream.Reader
 	done   chan struct{}
-	lang   string // of the client's stream header
+	lang   string        // of the client's stream header
+	seat   *list.Element // among Server.unknown, whose lock guards it; nil once somebody is logged in
 
 	n *negotiation // nil once a session is bound
 
@@ -37,7 +39,6 @@ type link struct {
 	name    string             // the domain, for our stream header
 	opened  bool               // our stream header went out
 	silent  bool               // TLS is being negotiated: nothing can be said
-	counted bool               // among those on which nobody is logged in
 	account address.Address    // who is logged in
 	stop    context.CancelFunc // of what the negotiation waits for
 	ended   bool
@@ -45,7 +46,9 @@ type link struct {
 }
 
 // admit counts a connection before anything is read from it, so that a flood costs
-// no more than the refusals.
+// no more than the refusals. Where as many as are allowed have not logged in, the one
+// that is at it for the longest gives way: connections that say nothing would lock
+// everybody else out.
 func (s *Server) admit(conn net.Conn, o ConnOptions) (*link, error) {
 	l := &link{srv: s, opts: o, socket: conn, wire: wire.New(conn), done: make(chan struct{})}
 	l.conn = l.wire
@@ -59,7 +62,7 @@ func (s *Server) admit(conn net.Conn, o ConnOptions) (*link, error) {
 	switch {
 	case s.closing:
 		refusal = errShutdown
-	case over(len(s.links)+1, lim.Connections) || over(s.unknown+1, lim.Unauthenticated):
+	case over(len(s.links)+1, lim.Connections) || lim.Unauthenticated == 0:
 		refusal = streamError(xmppstream.ResourceConstraint, "The server has as many connections as it is allowed; try again later.")
 	case o.Peer != "" && (over(s.peers[o.Peer]+1, lim.ConnectionsPerPeer) || over(s.strangers[o.Peer]+1, lim.UnauthenticatedPerPeer)):
 		refusal = streamError(xmppstream.ResourceConstraint, "There are too many connections from where you are; try again later.")
@@ -70,27 +73,43 @@ func (s *Server) admit(conn net.Conn, o ConnOptions) (*link, error) {
 		return nil, refusal
 	}
 	s.links[l] = struct{}{}
-	s.unknown++
-	l.counted = true
+	l.seat = s.unknown.PushBack(l)
 	if o.Peer != "" {
 		s.peers[o.Peer]++
 		s.strangers[o.Peer]++
 	}
 	s.wg.Add(1)
+	var oldest *link
+	if over(s.unknown.Len(), lim.Unauthenticated) {
+		oldest = s.unknown.Front().Value.(*link)
+		oldest.stand()
+	}
 	s.mu.Unlock()
+	if oldest != nil {
+		oldest.end(errCrowded)
+	}
 	return l, nil
 }
+
+var errCrowded = streamError(xmppstream.ResourceConstraint, "Too many others want to log in; try again later.")
 
 // known says that somebody is logged in.
 func (l *link) known() {
 	s := l.srv
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !l.counted {
+	l.stand()
+}
+
+// stand takes l from those on which nobody is logged in. It is for the holder of
+// Server.mu.
+func (l *link) stand() {
+	s := l.srv
+	if l.seat == nil {
 		return
 	}
-	l.counted = false
-	s.unknown--
+	s.unknown.Remove(l.seat)
+	l.seat = nil
 	if l.opts.Peer != "" {
 		decrement(s.strangers, l.opts.Peer)
 	}
@@ -255,6 +274,9 @@ func (l *link) end(cause error) {
 	}
 	out.close(last)
 	d := l.srv.cfg.Limits.Drain
+	if cause == errCrowded {
+		d = min(d, time.Second)
+	}
 	_ = l.socket.SetReadDeadline(time.Now().Add(d + lingerTime))
 	l.srv.wg.Go(func() {
 		_ = l.socket.SetWriteDeadline(time.Now().Add(d))
@@ -263,7 +285,7 @@ func (l *link) end(cause error) {
 			_ = h.CloseWrite()
 			l.wire.Finish(d)
 		}
-		if l.wire.CloseWrite() == nil {
+		if cause != errCrowded && l.wire.CloseWrite() == nil { // a flood must not wait at its end too
 			// The client has its turn to close; a new deadline, in case it does not.
 			_ = l.socket.SetReadDeadline(time.Now().Add(lingerTime))
 			return

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -89,7 +90,7 @@ type Server struct {
 	links     map[*link]struct{}
 	peers     map[string]int // connections by peer
 	strangers map[string]int // those of them on which nobody is logged in
-	unknown   int            // sum of strangers, and of those without a peer
+	unknown   list.List      // the links on which nobody is logged in, the oldest first
 	wg        sync.WaitGroup // one count a connection, and the sweeper's
 
 	down     atomic.Bool   // Shutdown has begun
