@@ -62,6 +62,7 @@ func TestE2E(t *testing.T) {
 		{"drain", testDrain},
 		{"onion", testOnion},
 		{"OnionBalance", testOnionBalance},
+		{"node", testNode},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
