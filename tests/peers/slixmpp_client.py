@@ -68,6 +68,7 @@ class Client(slixmpp.ClientXMPP):
         super().__init__(login["jid"], login["password"])
         self.login = login
         self.is_online = False
+        self.plus_failed = False
         self.over = asyncio.get_event_loop().create_future()
         for plugin in ("xep_0030", "xep_0054", "xep_0060", "xep_0084", "xep_0115", "xep_0163",
                        "xep_0191", "xep_0199", "xep_0280", "xep_0313"):
@@ -187,17 +188,18 @@ class Client(slixmpp.ClientXMPP):
 
     def without_binding(self, required, optional):
         # slixmpp 1.8 binds to tls-unique in TLS 1.3 too, where there is no such thing
-        # (RFC 9266 §3), and tells a server that offers another binding that it offers
-        # none, which looks like a downgrade. So it has none there.
+        # (RFC 9266 §3); ejabberd takes that. Elsewhere -PLUS fails, and then slixmpp
+        # tells the server that it offers no binding, which looks like a downgrade. So
+        # it has none from then on.
         found = self["feature_mechanisms"]._default_credentials(required, optional)
-        tls = self.transport.get_extra_info("ssl_object")
-        if tls and tls.version() == "TLSv1.3":
+        if self.plus_failed:
             found["channel_binding"] = None
         return found
 
     def on_failed_auth(self, failure):
-        # Without a binding it tries -PLUS all the same, and then goes on.
-        if not self["feature_mechanisms"].mech.name.endswith("-PLUS"):
+        if self["feature_mechanisms"].mech.name.endswith("-PLUS"):
+            self.plus_failed = True  # and it goes on with the next mechanism
+        else:
             self.fail("authentication", failure["text"], failure["condition"])
 
     def on_stream_error(self, error):
