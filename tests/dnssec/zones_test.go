@@ -27,6 +27,7 @@ type zone struct {
 
 // zones are in the order in which they can be signed: children first.
 var zones = []zone{
+	{name: "cut.deep.lab.", sign: []string{"-3", "-"}},
 	{name: "good.lab."},
 	{name: "plain.hashed.lab.", key: "none"},
 	{name: "hashed.lab.", sign: []string{"-3", "abcd", "-H", "10"}, children: []string{"plain.hashed.lab."}},
@@ -53,25 +54,15 @@ var zones = []zone{
 	{name: ".", key: "RSASHA256", children: []string{"lab."}},
 }
 
-func order() {
-	// cut.deep.lab is a delegation in a zone below another; it comes first.
-	zones = append([]zone{{name: "cut.deep.lab.", sign: []string{"-3", "-"}}}, zones...)
-	for _, z := range zones {
-		if strings.Count(z.name, ".") == 2 {
-			top := &zones[len(zones)-2]
-			top.children = append(top.children, z.name)
-		}
-	}
-}
-
-// records are in each zone below lab.
-const records = `
+// start is the beginning of each zone.
+const start = `
 $TTL 300
 @ IN SOA ns.lab. root.lab. 1 3600 600 86400 300
 @ IN NS ns.lab.
 `
 
-const more = `
+// records are in each zone below lab.
+const records = `
 host IN A 192.0.2.1
 host IN AAAA 2001:db8::1
 _xmpp-client._tcp IN SRV 0 5 5222 host
@@ -103,13 +94,21 @@ func without(text, pattern string) string {
 // sign writes and signs all zones; the files by name, and the root's DS record.
 func sign(t *testing.T, dir string) (files map[string]string, anchor string) {
 	t.Helper()
-	order()
 	files = map[string]string{}
 	ds := map[string]string{}
+	var directlyBelow []string // lab
 	for _, z := range zones {
-		text := "$ORIGIN " + z.name + records
+		if strings.Count(z.name, ".") == 2 {
+			directlyBelow = append(directlyBelow, z.name)
+		}
+	}
+	for _, z := range zones {
+		text := "$ORIGIN " + z.name + start
 		if z.name != "." && z.name != "lab." {
-			text += more
+			text += records
+		}
+		if z.name == "lab." {
+			z.children = directlyBelow
 		}
 		for _, c := range z.children {
 			text += c + " IN NS ns.lab.\n" + ds[c]
