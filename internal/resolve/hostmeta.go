@@ -142,28 +142,42 @@ type Link struct{ Rel, Href string }
 // ErrNoHostMeta is a domain whose web server has no such document.
 var ErrNoHostMeta = errors.New("there is no host-meta")
 
+// Documents is what a domain's host-meta says, in each of its forms.
+type Documents struct {
+	XML, JSON       []Link
+	XMLErr, JSONErr error // ErrNoHostMeta for one that is not there
+	Native          bool  // the JSON form has the "xmpp" object of XEP-0487 §3
+}
+
 // All gives the links of both forms of a domain's host-meta (in A-labels), whatever
-// they lead to: for looking at, not for following. Each form has its own error, for
-// one that is not there [ErrNoHostMeta].
-func (h HostMeta) All(ctx context.Context, domain string) (xml, json []Link, xmlErr, jsonErr error) {
+// they lead to: for looking at, not for following.
+func (h HostMeta) All(ctx context.Context, domain string) Documents {
+	var d Documents
 	if !asksHostMeta(domain) {
-		return nil, nil, notAsked(), notAsked()
+		d.XMLErr, d.JSONErr = notAsked(), notAsked()
+		return d
 	}
 	client, done := h.client(domain)
 	defer done()
-	links := func(url string, parse func([]byte) ([]Link, error)) ([]Link, error) {
+	read := func(url string) ([]byte, error) {
 		text, err := fetch(ctx, client, url)
-		switch {
-		case err != nil:
-			return nil, err
-		case text == nil:
-			return nil, ErrNoHostMeta
+		if err == nil && text == nil {
+			err = ErrNoHostMeta
 		}
-		return parse(text)
+		return text, err
 	}
-	xml, xmlErr = links(hostMetaXML(domain), parseXRD)
-	json, jsonErr = links(hostMetaXML(domain)+".json", parseJRD)
-	return xml, json, xmlErr, jsonErr
+	var text []byte
+	if text, d.XMLErr = read(hostMetaXML(domain)); d.XMLErr == nil {
+		d.XML, d.XMLErr = parseXRD(text)
+	}
+	if text, d.JSONErr = read(hostMetaXML(domain) + ".json"); d.JSONErr == nil {
+		d.JSON, d.JSONErr = parseJRD(text)
+		var two struct {
+			XMPP map[string]json.RawMessage `json:"xmpp"`
+		}
+		d.Native = json.Unmarshal(text, &two) == nil && two.XMPP != nil
+	}
+	return d
 }
 
 // asksHostMeta reports whether a domain may have a web server of its own.

@@ -131,9 +131,11 @@ func records(r *dns.Msg) []dns.RR {
 }
 
 // srvRecords reads the SRV records of a reply.
-func srvRecords(r *dns.Msg) []SRV {
+func srvRecords(r *dns.Msg) []SRV { return toSRV(records(r)) }
+
+func toSRV(rrs []dns.RR) []SRV {
 	var out []SRV
-	for _, rr := range records(r) {
+	for _, rr := range rrs {
 		if s, ok := rr.(*dns.SRV); ok {
 			target := strings.ToLower(s.Target)
 			if target != "." {
@@ -147,9 +149,11 @@ func srvRecords(r *dns.Msg) []SRV {
 }
 
 // addressRecords reads the A or AAAA records of a reply.
-func addressRecords(r *dns.Msg) []netip.Addr {
+func addressRecords(r *dns.Msg) []netip.Addr { return toAddrs(records(r)) }
+
+func toAddrs(rrs []dns.RR) []netip.Addr {
 	var out []netip.Addr
-	for _, rr := range records(r) {
+	for _, rr := range rrs {
 		var ip netip.Addr
 		switch a := rr.(type) {
 		case *dns.A:

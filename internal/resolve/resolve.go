@@ -167,6 +167,14 @@ func (c *Client) SRV(ctx context.Context, name string) ([]SRV, error) {
 // family. A host without any is ErrNoName. Its signature is that of
 // egress.Lookup.
 func (c *Client) Addrs(ctx context.Context, host string) ([]netip.Addr, error) {
+	return lookupAddrs(host, func(name string, qtype uint16) ([]netip.Addr, error) {
+		answer, err := c.ask(ctx, name, qtype)
+		return addressRecords(answer), err
+	})
+}
+
+// lookupAddrs asks for the addresses of both families at once.
+func lookupAddrs(host string, ask func(name string, qtype uint16) ([]netip.Addr, error)) ([]netip.Addr, error) {
 	host, err := ToASCII(host)
 	if err != nil {
 		return nil, err
@@ -185,8 +193,8 @@ func (c *Client) Addrs(ctx context.Context, host string) ([]netip.Addr, error) {
 	query := func(qtype uint16) <-chan result {
 		ch := make(chan result, 1)
 		go func() {
-			answer, err := c.ask(ctx, name, qtype)
-			ch <- result{addressRecords(answer), err}
+			ips, err := ask(name, qtype)
+			ch <- result{ips, err}
 		}()
 		return ch
 	}

@@ -1,0 +1,120 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"xmpp-gw/internal/dnssec"
+	"xmpp-gw/tests/lab"
+)
+
+// signedTree has a signed and an unsigned domain, and one whose signatures are old.
+func signedTree() *lab.SignedTree {
+	now := time.Now()
+	records := func(z string) []string {
+		return []string{"_xmpp-client._tcp." + z + " IN SRV 0 5 5222 xmpp." + z, "xmpp." + z + " IN A 127.0.0.9",
+			"_5222._tcp.xmpp." + z + " IN TLSA 3 1 1 " + fmt.Sprintf("%064d", 7)}
+	}
+	return lab.SignTree(now,
+		lab.SignedZone{Name: "good.example.", Records: records("good.example.")},
+		lab.SignedZone{Name: "plain.example.", Unsigned: true, Records: records("plain.example.")},
+		lab.SignedZone{Name: "old.example.", Begin: now.Add(-9 * time.Hour), End: now.Add(-time.Hour), Records: records("old.example.")})
+}
+
+func TestSecureDiscovery(t *testing.T) {
+	tree := signedTree()
+	v := dnssec.New(dnssec.Config{Exchange: tree.Exchange, Anchors: tree.Anchors()})
+	for _, tt := range []struct {
+		domain  string
+		require bool
+		want    error
+		proven  bool
+	}{
+		{"good.example", false, nil, true}, {"good.example", true, nil, true},
+		{"plain.example", false, nil, false}, {"plain.example", true, ErrBogus, false},
+		{"old.example", false, ErrBogus, false}, {"old.example", true, ErrBogus, false},
+	} {
+		t.Run(fmt.Sprint(tt.domain, tt.require), func(t *testing.T) {
+			s := Secure{Prover: v, Require: tt.require}
+			found, err := Discover(context.Background(), s, tt.domain, Options{})
+			if !errors.Is(err, tt.want) || tt.want == nil && (len(found) != 1 || found[0].Host != "xmpp."+tt.domain) {
+				t.Errorf("got %v, %v", found, err)
+			}
+			ips, err := s.Addrs(context.Background(), "xmpp."+tt.domain)
+			if !errors.Is(err, tt.want) || tt.want == nil && fmt.Sprint(ips) != "[127.0.0.9]" {
+				t.Errorf("addresses %v, %v", ips, err)
+			}
+			tlsa, proven, err := s.TLSA(context.Background(), "_5222._tcp.xmpp."+tt.domain)
+			if proven != tt.proven || (len(tlsa) == 1) != tt.proven || (err == nil) != (tt.domain != "old.example") {
+				t.Errorf("TLSA %v, %v, %v", tlsa, proven, err)
+			}
+		})
+	}
+	if _, err := (Secure{}).SRV(context.Background(), "good.example"); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("without a prover: %v", err)
+	}
+	for _, name := range []string{"x.onion", "localhost", "a.localhost"} {
+		if _, err := (Secure{Prover: v}).SRV(context.Background(), name); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A server that takes all signatures away looks like a tree that nobody signs, to
+// whoever does not start at the root.
+func TestSecureStripped(t *testing.T) {
+	tree := signedTree()
+	v := dnssec.New(dnssec.Config{Anchors: tree.Anchors(), Exchange: func(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
+		r, err := tree.Exchange(ctx, q)
+		signed := func(rr dns.RR) bool {
+			return slices.Contains([]uint16{dns.TypeRRSIG, dns.TypeNSEC, dns.TypeDS, dns.TypeDNSKEY}, rr.Header().Rrtype)
+		}
+		r.Answer, r.Ns = slices.DeleteFunc(r.Answer, signed), slices.DeleteFunc(r.Ns, signed)
+		return r, err
+	}})
+	if found, err := Discover(context.Background(), Secure{Prover: v}, "good.example", Options{}); !errors.Is(err, ErrBogus) {
+		t.Errorf("got %v, %v", found, err)
+	}
+}
+
+func TestExchange(t *testing.T) {
+	s, err := lab.DNSStart(lab.DNSZone{"example.test": {"A 127.0.0.1"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	servers, err := ParseServers([]string{s.TCP()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := New(servers, new(net.Dialer), nil)
+	q := new(dns.Msg)
+	q.SetQuestion("example.test.", dns.TypeA)
+	q.Id = 7
+	r, err := c.Exchange(context.Background(), q)
+	if err != nil || len(r.Answer) != 1 {
+		t.Errorf("got %v, %v", r, err)
+	}
+	if q.Id != 7 || r.Id == 7 && len(s.Queries()) != 1 {
+		t.Error("the caller's message was changed")
+	}
+	for _, name := range []string{"x.onion.", "localhost."} {
+		q.SetQuestion(name, dns.TypeA)
+		if _, err := c.Exchange(context.Background(), q); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := c.Exchange(context.Background(), new(dns.Msg)); !errors.Is(err, ErrRefused) {
+		t.Errorf("no question: %v", err)
+	}
+	if n := len(s.Queries()); n != 1 {
+		t.Errorf("%d queries", n)
+	}
+}
