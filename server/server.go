@@ -57,6 +57,9 @@ type Config struct {
 	Secret []byte
 	// AllowPlain takes passwords in the clear inside TLS as well.
 	AllowPlain bool
+	// NoBinding offers no channel binding (RFC 5802 §6), for clients that get it
+	// wrong.
+	NoBinding bool
 	// ClientRoots are the authorities whose client certificates may name an account
 	// (XEP-0178); nil: nobody's.
 	ClientRoots *x509.CertPool
@@ -230,6 +233,7 @@ func (s *Server) addSASL(ctx context.Context, d *domain) error {
 		Hashes:       hashes,
 		Iterations:   s.cfg.Iterations,
 		AllowPlain:   s.cfg.AllowPlain,
+		NoBinding:    s.cfg.NoBinding,
 		Inline:       s.inlineFeatures(),
 		Now:          s.cfg.Now,
 	})

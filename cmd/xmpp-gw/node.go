@@ -108,7 +108,11 @@ func openNode(ctx context.Context, p paths, s *settings, o nodeOptions) (*node, 
 		Modules: n.modules,
 		Secret:  secret,
 		Limits:  nodeLimits(s),
-		Log:     o.log,
+
+		AllowPlain: s.Node.Plain,
+		NoBinding:  !s.Node.Binding,
+
+		Log: o.log,
 	})
 	if err == nil {
 		err = n.admins(ctx, s.Node.Admins)

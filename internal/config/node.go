@@ -30,6 +30,8 @@ type Node struct {
 	// Certificate and Key are PEM files for clients of a named domain, "" for the
 	// machine's own authority.
 	Certificate, Key string
+	Plain            bool     // passwords are taken in the clear inside TLS as well
+	Binding          bool     // channel binding is offered
 	C2S, C2STLS      []string // listeners for the node's clients alone
 	Admins           []address.Address
 	Contacts         map[string][]string // URIs by kind (XEP-0157)
@@ -59,6 +61,10 @@ var nodeKeys = []key[*Config]{
 		func(c *Config, v value) error { return v.path(&c.Node.Certificate) }},
 	{"key", `""`, "See certificate.",
 		func(c *Config, v value) error { return v.path(&c.Node.Key) }},
+	{"plain", "false", "Takes passwords as they are, inside TLS, besides SCRAM: for clients that know nothing better, such as go-sendxmpp 0.5.",
+		func(c *Config, v value) error { return v.boolean(&c.Node.Plain) }},
+	{"channel_binding", "true", "Offers logins that are bound to their TLS connection. slixmpp up to 1.8 and poezio need false: they try a binding that TLS 1.3 does not have, and then one the server must take for an attack.",
+		func(c *Config, v value) error { return v.boolean(&c.Node.Binding) }},
 	{"c2s", `[]`, `STARTTLS listeners for the node's clients alone, such as "0.0.0.0:15222": whoever connects there reaches the node and nothing else.`,
 		func(c *Config, v value) error { return v.addresses(&c.Node.C2S) }},
 	{"c2s_tls", `[]`, "The same with direct TLS (XEP-0368).",

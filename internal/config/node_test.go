@@ -22,11 +22,14 @@ c2s = ["0.0.0.0:15222"]
 c2s_tls = ["[::]:15223"]
 admins = ["Me@exämple.org"]
 contacts = ["abuse mailto:abuse@example.org", "abuse  xmpp:abuse@example.org"]
+plain = true
+channel_binding = false
 archive = "roster"
 archive_days = 30
 `)
 	want := Node{
 		Domain: "xn--exmple-cua.org", Store: "postgres://node@localhost/node", Publish: true, Registration: "closed",
+		Plain:       true,
 		Certificate: "/etc/cert.pem", Key: "/etc/key.pem", C2S: []string{"0.0.0.0:15222"}, C2STLS: []string{"[::]:15223"},
 		Admins:   []address.Address{{Local: "me", Domain: "exämple.org"}},
 		Contacts: map[string][]string{"abuse": {"mailto:abuse@example.org", "xmpp:abuse@example.org"}},

@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 		SOCKS:  c.SOCKS,
 		Rules:  c.Rules,
 		Node: Node{
-			Domain: "localhost", Store: "sqlite:node.db", Registration: "invite", C2S: []string{}, C2STLS: []string{},
+			Domain: "localhost", Store: "sqlite:node.db", Registration: "invite", Binding: true, C2S: []string{}, C2STLS: []string{},
 			Contacts: map[string][]string{}, Software: "XMPP server", Archive: "always",
 			OfflineMessages: 1000, RosterItems: 10000, Sessions: 25,
 		},

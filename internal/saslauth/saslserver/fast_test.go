@@ -425,6 +425,11 @@ func TestFeatures(t *testing.T) {
 	if got := string(srv.Conn(odd).AppendFeatures(t.Context(), nil)); strings.Contains(got, saslauth.TLSServerEndPoint) || strings.Contains(got, "ENDP") || !strings.Contains(got, plus) {
 		t.Errorf("Ed25519: %s", got)
 	}
+	unbound, _ := newServer(t, newMemory(t), func(c *Config) { c.NoBinding = true })
+	if got := string(unbound.Conn(connect(t, tls.VersionTLS13).link()).AppendFeatures(t.Context(), nil)); strings.Contains(got, plus) ||
+		strings.Contains(got, "channel-binding") || strings.Contains(got, "EXPR") || !strings.Contains(got, "SCRAM-SHA-512") {
+		t.Errorf("without channel binding: %s", got)
+	}
 	bare, _ := newServer(t, newMemory(t), func(c *Config) { c.Tokens = nil })
 	if got := string(bare.Conn(connect(t, tls.VersionTLS13).link()).AppendFeatures(t.Context(), nil)); strings.Contains(got, "inline") || strings.Contains(got, "PLAIN") {
 		t.Errorf("nothing inline: %s", got)

@@ -47,7 +47,7 @@ func (s *Server) offerFor(ctx context.Context, l *Link) *offer {
 	if l.TLS != nil {
 		variant |= hasTLS
 		for i, typ := range saslauth.BindingTypes() {
-			if bindable(l, typ) {
+			if !s.cfg.NoBinding && bindable(l, typ) {
 				variant |= 1 << i
 			}
 		}

@@ -39,6 +39,9 @@ type Config struct {
 	// AllowPlain offers PLAIN inside TLS. It hands the password to this process,
 	// costs it a PBKDF2 for each try, and helps whoever can stand in the middle.
 	AllowPlain bool
+	// NoBinding offers no channel binding, for clients that get it wrong: without
+	// it somebody with a certificate of ours could stand in the middle of a login.
+	NoBinding bool
 
 	// Inline is offered inside <inline/> of SASL2 (XEP-0388 §2.1): whole elements,
 	// such as that of Bind 2. FAST's is added.
