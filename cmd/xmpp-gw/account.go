@@ -49,7 +49,7 @@ func accountCommand(u *ui) *cli.Command {
 				Flags: []cli.Flag{&cli.StringFlag{Name: "out", Usage: "write to `FILE`, which must not exist, instead of standard output", TakesFile: true}},
 			}, -1, accountExport),
 			accountAction(u, &cli.Command{
-				Name: "import", Usage: "read accounts from a file of this program, Prosody or ejabberd (XEP-0227); - is standard input", ArgsUsage: "FILE",
+				Name: "import", Usage: "read accounts from a file of this program or another server (XEP-0227); - is standard input", ArgsUsage: "FILE",
 			}, 1, accountImport),
 		},
 	})
@@ -71,6 +71,11 @@ func accountAction(u *ui, c *cli.Command, args int, act func(*accountJob) error)
 	c.Action = func(c *cli.Context) error {
 		if args >= 0 && c.NArg() != args {
 			return wrongArguments(c)
+		}
+		for _, arg := range c.Args().Slice() {
+			if strings.Trim(arg, ".") == "" { // as a part of a request's path it would be another request
+				return usage("%q is neither an address of an account nor a file", arg)
+			}
 		}
 		return accountDo(c, u, act)
 	}
