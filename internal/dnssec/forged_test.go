@@ -183,6 +183,7 @@ func TestForgedAnswers(t *testing.T) {
 		{"a wildcard without its proof", on("any.wild.good.test.", dns.TypeA, strip(dns.TypeNSEC)), lookupTest{"any.wild.good.test.", dns.TypeA, Bogus, 0, "wildcard"}},
 		{"hashed: a wildcard without its proof", on("any.wild.hashed.test.", dns.TypeA, strip(dns.TypeNSEC3)), lookupTest{"any.wild.hashed.test.", dns.TypeA, Bogus, 0, "wildcard"}},
 		{"a wildcard for a name that has its own", on("deep.name.wild.good.test.", dns.TypeA, expand("any.wild.good.test.")), lookupTest{"deep.name.wild.good.test.", dns.TypeA, Bogus, 0, "wildcard"}},
+		{"hashed: a wildcard for a name that has its own", on("deep.name.wild.hashed.test.", dns.TypeA, expand("any.wild.hashed.test.")), lookupTest{"deep.name.wild.hashed.test.", dns.TypeA, Bogus, 0, "wildcard"}},
 		{"a wildcard past a closer name", on("x.name.wild.good.test.", dns.TypeA, func(r *dns.Msg) {
 			expand("any.wild.good.test.")(r)
 			r.Ns = append(r.Ns, gapOf("good.test.", "deep.name.wild.good.test.")...)
