@@ -106,10 +106,18 @@ func (s *Server) DeleteAccount(ctx context.Context, owner address.Address, gone 
 		f()
 	}
 	s.endAll(owner, streamError("not-authorized", "This account was removed.")) // XEP-0077 §3.2
+	s.Forget(owner)
+	return nil
+}
+
+// Forget forgets what is in memory of an account: it was written past the server, as
+// an import does. Sessions that it has keep what they know.
+func (s *Server) Forget(owner address.Address) {
+	owner = owner.Bare()
+	s.existing.forget(owner)
 	for _, f := range s.hooks.forget {
 		f(owner)
 	}
-	return nil
 }
 
 // endAll ends the sessions of an account for good, and the connections on which it

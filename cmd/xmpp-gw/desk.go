@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,7 +132,7 @@ func (d accountDesk) AddAccount(ctx context.Context, n control.NewAccount) (cont
 	if n.Password == "" {
 		return control.Account{}, &control.Error{What: what, Why: "it has no password"}
 	}
-	if err := d.server.CreateAccount(ctx, a, n.Password, n.Admin); err != nil {
+	if err := d.server.CreateAccount(ctx, a, n.Password, n.Admin || slices.Contains(d.appointed, a)); err != nil {
 		return control.Account{}, accountRefusal(what, err)
 	}
 	return d.account(ctx, what, a)
@@ -234,6 +235,16 @@ func (d accountDesk) Export(ctx context.Context, jids []string, w io.Writer) err
 	return accountRefusal(what, portable.Export(ctx, d.db, list, w))
 }
 
+// made is how many accounts an import made.
+func made(i control.Imported) (n int) {
+	for _, a := range i.Accounts {
+		if a.Error == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // Import is part of [control.Accounts].
 func (d accountDesk) Import(ctx context.Context, r io.Reader) (control.Imported, error) {
 	const what = "the import ended early"
@@ -243,13 +254,7 @@ func (d accountDesk) Import(ctx context.Context, r io.Reader) (control.Imported,
 	}
 	report, err := portable.Import(ctx, d.db, r, portable.ImportOptions{
 		Hosts: d.server.Hosts,
-		Done: func(a address.Address) {
-			for _, m := range d.modules { // what they remember is of before
-				if f, ok := m.(interface{ Forget(owner address.Address) }); ok {
-					f.Forget(a)
-				}
-			}
-		},
+		Done:  d.server.Forget, // what it remembers is of before
 	})
 	for _, a := range report.Accounts {
 		one := control.ImportedAccount{
@@ -265,10 +270,12 @@ func (d accountDesk) Import(ctx context.Context, r io.Reader) (control.Imported,
 		err = d.server.Reoffer(ctx)
 	}
 	if err != nil {
-		return done, &control.Error{
-			What: what, Why: fmt.Sprintf("%v; %d accounts were imported before", err, len(report.Accounts)),
-			Hint: "what was imported stays, and is left as it is when the file is imported again",
+		e := &control.Error{What: what, Why: err.Error()}
+		if n := made(done); n > 0 {
+			e.Why += fmt.Sprintf("; %d accounts were imported before", n)
+			e.Hint = "what was imported stays, and is left as it is when the file is imported again"
 		}
+		return done, e
 	}
 	return done, nil
 }

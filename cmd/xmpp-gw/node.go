@@ -39,13 +39,13 @@ const nodeService = defaultOnion
 // node is the bundled server with what this program puts around it: certificates,
 // the ways in, and the domain that may be its own onion address.
 type node struct {
-	domain  string // in U-labels
-	onion   bool   // the domain is the address of the node's onion service
-	server  *server.Server
-	modules []server.Module
-	db      *store.DB
+	domain string // in U-labels
+	onion  bool   // the domain is the address of the node's onion service
+	server *server.Server
+	db     *store.DB
 	// registration is who may make an account, as the configuration says it.
 	registration string
+	appointed    []address.Address // the administrators that the configuration names
 
 	local  atomic.Pointer[certificates] // of all ways in but the onion service
 	public func(domain string) (*tls.Config, error)
@@ -83,7 +83,7 @@ func openNode(ctx context.Context, p paths, s *settings, o nodeOptions) (*node, 
 	if o.domain == "" {
 		return nil, nil
 	}
-	n := &node{domain: policy.DisplayDomain(o.domain), onion: s.Node.Domain == config.OnionDomain, registration: s.Node.Registration}
+	n := &node{domain: policy.DisplayDomain(o.domain), onion: s.Node.Domain == config.OnionDomain, registration: s.Node.Registration, appointed: s.Node.Admins}
 	secret, err := nodeSecret(p)
 	if err != nil {
 		return nil, &problem{what: "the node cannot be started", why: err.Error(), err: err}
@@ -100,12 +100,11 @@ func openNode(ctx context.Context, p paths, s *settings, o nodeOptions) (*node, 
 			hint: "`domain = \"\"` under [node] runs the gateway without it",
 		}
 	}
-	n.modules = standard.Modules(n.db, nodeModules(s, o.shutdown))
 	n.server, err = server.New(ctx, server.Config{
 		Domains: []string{n.domain},
 		TLS:     func(domain string) (*tls.Config, error) { return (*n.local.Load())(domain) },
 		Store:   n.db,
-		Modules: n.modules,
+		Modules: standard.Modules(n.db, nodeModules(s, o.shutdown)),
 		Secret:  secret,
 		Limits:  nodeLimits(s),
 
@@ -136,10 +135,18 @@ func storeIn(p paths, dsn string) string {
 // nodeModules is what the configuration says of the modules.
 func nodeModules(s *settings, shutdown func()) standard.Options {
 	n := s.Node
+	// Whoever had one of these names would be an administrator from the next start on.
+	reserved := registration.ReservedNames()
+	for _, a := range n.Admins {
+		reserved = append(reserved, a.Local)
+	}
 	return standard.Options{
-		Registration: registration.Options{Mode: map[string]registration.Mode{
-			"closed": registration.Closed, "invite": registration.ByInvite, "open": registration.Open,
-		}[n.Registration]},
+		Registration: registration.Options{
+			Mode: map[string]registration.Mode{
+				"closed": registration.Closed, "invite": registration.ByInvite, "open": registration.Open,
+			}[n.Registration],
+			Names: registration.Names{Reserved: reserved},
+		},
 		Shutdown: shutdown,
 		Software: n.Software, Contacts: n.Contacts,
 		ArchiveDefault: archive.Choice(n.Archive), ArchiveRetention: n.ArchiveTime,

@@ -7,7 +7,8 @@ import (
 
 // ConfigFrom makes a node's configuration of another server's form (XEP-0227
 // §3.9.1), as it is stored: fields and values that no node can have here are left
-// aside. Nil gives nil, the defaults.
+// aside, but what was for those that such a node lets in (XEP-0060 §4.5: authorize,
+// and whatever else) is for the owner alone. Nil gives nil, the defaults.
 func ConfigFrom(form *xmppstream.Node) []byte {
 	if form == nil {
 		return nil
@@ -23,6 +24,8 @@ func ConfigFrom(form *xmppstream.Node) []byte {
 		try := c
 		if known, ok := try.set(f.Attr("var"), values); known && ok {
 			c = try
+		} else if known && f.Attr("var") == "pubsub#access_model" {
+			c.access = Whitelist
 		}
 	}
 	return c.append(nil, dataform.TypeSubmit)

@@ -146,6 +146,26 @@ func (i *importer) host(e *xml.StartElement) error {
 	})
 }
 
+// free reports whether there is no such account. What an import left that was killed
+// is none: a locked account into which nothing leads. It is removed.
+func (i *importer) free(owner address.Address) (bool, error) {
+	a, err := i.st.Account(i.ctx, owner)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil || !a.Disabled {
+		return false, err
+	}
+	keys, err := i.st.AccountKeys(i.ctx, owner)
+	if err != nil && !errors.Is(err, store.ErrNotFound) || len(keys) > 0 {
+		return false, err
+	}
+	if list, err := i.st.Certificates(i.ctx, owner); err != nil || len(list) > 0 {
+		return false, err
+	}
+	return true, i.st.DeleteAccount(i.ctx, owner)
+}
+
 // user imports one account. What is wrong with it is its own; an error is the
 // document's.
 func (i *importer) user(domain string, e *xml.StartElement) error {
@@ -156,13 +176,13 @@ func (i *importer) user(domain string, e *xml.StartElement) error {
 	}
 	u := &user{importer: i, owner: owner, password: attr(e, "password"), account: store.Account{Address: owner, Created: i.Now()}}
 	u.result.Address = owner
-	switch _, err := i.st.Account(i.ctx, owner); {
+	switch free, err := i.free(owner); {
 	case !i.Hosts(domain):
 		u.result.Err = ErrDomain
-	case err == nil:
-		u.result.Err = ErrExists
-	case !errors.Is(err, store.ErrNotFound):
+	case err != nil:
 		return err
+	case !free:
+		u.result.Err = ErrExists
 	}
 	err = i.each(func(e *xml.StartElement) error {
 		if u.result.Err != nil {

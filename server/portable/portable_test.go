@@ -259,6 +259,49 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// An import that was killed left a locked account with some of what it had. The next
+// one begins it anew; an account that is locked for another reason stays.
+func TestAfterKill(t *testing.T) {
+	db := open(t)
+	half := servertest.Address(t, "a@example.org")
+	if err := db.CreateAccount(t.Context(), store.Account{Address: half, Disabled: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.PutDocument(t.Context(), half, "private", "urn:x x", []byte("<x xmlns='urn:x'/>"), 1); err != nil {
+		t.Fatal(err)
+	}
+	if r := load(t, db, user("")); r.Accounts[0].Err != nil {
+		t.Fatalf("%+v", r)
+	}
+	if a, err := db.Account(t.Context(), half); err != nil || a.Disabled {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if list, err := db.ListDocuments(t.Context(), half, "private"); err != nil || len(list) != 0 {
+		t.Errorf("left are %v, %v", list, err)
+	}
+	if err := db.SetDisabled(t.Context(), half, true); err != nil {
+		t.Fatal(err)
+	}
+	if r := load(t, db, user("")); !errors.Is(r.Accounts[0].Err, portable.ErrExists) {
+		t.Errorf("%+v", r)
+	}
+}
+
+// An access model that there is not here lets nobody in.
+func TestAccess(t *testing.T) {
+	for _, c := range []struct{ model, want string }{
+		{"authorize", "whitelist"}, {"open", "open"}, {"roster", "roster"}, {"presence", "presence"}, {"", "whitelist"},
+	} {
+		db := open(t)
+		load(t, db, user("<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><configure node='n'><x xmlns='jabber:x:data' type='form'>"+
+			"<field var='pubsub#access_model'><value>"+c.model+"</value></field></x></configure></pubsub>"))
+		n, err := db.Node(t.Context(), servertest.Address(t, "a@example.org"), "n")
+		if err != nil || !strings.Contains(string(n.Config), "<value>"+c.want+"</value>") {
+			t.Errorf("%q: %s, %v", c.model, n.Config, err)
+		}
+	}
+}
+
 func TestInclusions(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

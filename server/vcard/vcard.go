@@ -128,10 +128,7 @@ func (m *module) Setup(r *server.Registry) error {
 			own.entry.Release()
 		}
 	})
-	r.AccountGone(func(_ context.Context, owner address.Address) error {
-		m.accounts.Forget(owner)
-		return nil
-	})
+	r.Forget(m.accounts.Forget)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"xmpp-gw/internal/address"
+	"xmpp-gw/internal/xmppstream"
 	"xmpp-gw/server"
 	"xmpp-gw/server/pep"
 	"xmpp-gw/server/ping"
@@ -300,6 +301,28 @@ func (c counted) Document(ctx context.Context, owner address.Address, kind, key 
 		c.t.Error("the vCard was read for a presence")
 	}
 	return c.Store.Document(ctx, owner, kind, key)
+}
+
+// What was written past the server, as by an import, is announced once the server has
+// been told to forget what it knew.
+func TestForget(t *testing.T) {
+	w := start(t, false)
+	juliet := w.juliet.JID.Bare()
+	w.juliet.Request("set", "", card("")) // its photo, none, is in memory
+	w.juliet.Send("<presence type='unavailable'/>")
+	w.juliet.Close()
+	_, hash, base := image(500)
+	x, err := xmppstream.Parse([]byte(card(photo(base))), xmppstream.SessionLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := vcard.Put(t.Context(), w.db, juliet, x); err != nil {
+		t.Fatal(err)
+	}
+	w.Server.Forget(juliet)
+	w.romeo.Drain()
+	w.juliet = servertest.Online(t, w.Server, "juliet@example.org/balcony")
+	w.romeo.Expect(updated(hash))
 }
 
 // A session that is not there is not told, and not made to be there.

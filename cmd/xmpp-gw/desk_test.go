@@ -1,0 +1,56 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"xmpp-gw/internal/address"
+)
+
+// hook is a reader that does something and has nothing to read.
+type hook func()
+
+func (h hook) Read([]byte) (int, error) { h(); return 0, io.EOF }
+
+// An import that fails leaves no account, neither in the storage nor in the memory of
+// the server, which saw it while it was being made.
+func TestImportFails(t *testing.T) {
+	n, _, _ := testNode(t, "")
+	paris := address.Address{Local: "paris", Domain: "localhost"}
+	exists := func() bool {
+		t.Helper()
+		is, err := n.server.Exists(t.Context(), paris)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	seen := false
+	done, err := accountDesk{n}.Import(t.Context(), io.MultiReader(
+		strings.NewReader("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'><user name='paris' password='my paris'><query xmlns='jabber:iq:roster'/> "),
+		hook(func() { seen = exists() }),
+		strings.NewReader("<"),
+	))
+	if err == nil || strings.Contains(err.Error(), "imported before") {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if !seen {
+		t.Error("the account was not begun when the document ended")
+	}
+	if exists() {
+		t.Error("the server still believes that there is an account")
+	}
+}
+
+// Nobody becomes an administrator by choosing a name that the configuration gives
+// these rights to.
+func TestAdminsNames(t *testing.T) {
+	_, _, s := testNode(t, "[node]\nadmins = [\"capulet@localhost\"]\n")
+	o := nodeModules(s, nil)
+	for name, free := range map[string]bool{"capulet": false, "capulet-1": false, "admin": false, "juliet": true} {
+		if why := o.Registration.Names.Check(name); (why == "") != free {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+}
