@@ -20,6 +20,11 @@ type Observation struct {
 	Endpoints []Endpoint
 	Onion     *Onion
 	Login     *Login
+
+	// Self and Egress are what `check --self` and `check --egress` look at; Domain
+	// is empty then.
+	Self   *SelfObservation
+	Egress *EgressObservation
 }
 
 // Service is what an endpoint is for.
@@ -73,8 +78,10 @@ type DNS struct {
 
 // HostMeta is what XEP-0156 found.
 type HostMeta struct {
-	XMLErr, JSONErr     string
-	XMLLinks, JSONLinks []string // websocket and BOSH links
+	XMLErr, JSONErr         string
+	XMLMissing, JSONMissing bool     // the web server answered that there is none
+	XMLLinks, JSONLinks     []string // websocket and BOSH links
+	Native                  bool     // it has the "xmpp" object of XEP-0487
 }
 
 // Endpoint is one place where the server answers, or should.
@@ -95,7 +102,12 @@ type Endpoint struct {
 	UnknownHost  *Stream // opened for a domain that does not exist
 	Preauth      *Preauth
 	HTTP         string // first line of the answer to an HTTP request, "" for none
+	HTTPTried    bool   // an HTTP request was sent
 	Registration *Registration
+
+	// Witness is the leaf's key (tlsauth.SPKI) over a second circuit; WitnessErr why
+	// it was not seen. Both empty: nobody looked.
+	Witness, WitnessErr string
 }
 
 // Stream is what a stream's opening showed.
@@ -139,11 +151,14 @@ type TLS struct {
 	SCTs     []SCT
 	Staple   string // "", "good", "revoked", "unknown" or an error
 	Exporter bool   // tls-exporter can be had
+	AsksCert bool   // it asked for our certificate, as SASL EXTERNAL needs
 }
 
 // SCT is a signed certificate timestamp (RFC 6962 §3.2).
 type SCT struct {
 	Log   string // the log's description, "" for an unknown one
+	LogID string // the log's number, in base64
+	Raw   []byte // the whole of it, with the signature (RFC 6962 §3.2)
 	From  string // "certificate", "tls" or "ocsp"
 	At    time.Time
 	Valid bool
@@ -194,10 +209,16 @@ type Login struct {
 	// Downgrade says what came of a login whose channel binding was wrong on
 	// purpose: "refused" is good.
 	Downgrade string
-	Server    Disco
-	Account   Disco
-	Software  string // XEP-0092
-	Contacts  []string
+	// Protection is what came of XEP-0474: "verified", "absent" or "wrong".
+	Protection string
+	Features   []string // of the stream after the login: "NAMESPACE NAME"
+	Location   string   // where stream management would have us resume
+	Server     Disco
+	Account    Disco
+	Components map[string]Disco // the items of the server, by address
+	Software   string           // XEP-0092
+	Contacts   []string
+	Services   []string // hosts that upload slots and XEP-0215 name
 }
 
 // Disco is an answer to disco#info and disco#items.

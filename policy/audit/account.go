@@ -1,0 +1,79 @@
+package audit
+
+import (
+	"regexp"
+)
+
+func registerChecks() []question {
+	return []question{{"reg.open", "nobody makes accounts without an invitation or a captcha", Medium, "XEP-0077 §3.1",
+		fix(`allow_registration = false  -- or modules_enabled = { "invites", "invites_register" }; registration_invite_only = true`,
+			`modules: {mod_register: {captcha_protected: true}}  # or access: none; invitations: mod_invites: {}`, ""), askRegistration}}
+}
+
+func infoChecks() []question {
+	return []question{
+		{"info.version", "strangers do not learn the server's version", Low, "XEP-0092 §5",
+			fix(`-- take "version" out of modules_enabled; hide_os_type = true`, `modules: {mod_version: {show_os: false}}  # or leave mod_version out`, ""), askVersion},
+		{"info.contact", "there is somebody to write to about abuse", Info, "XEP-0157 §3",
+			fix(`modules_enabled = { "server_contact_info" }; contact_info = { abuse = { "mailto:abuse@DOMAIN" }; security = { "mailto:security@DOMAIN" } }`,
+				`modules: {mod_disco: {server_info: [{modules: all, name: abuse-addresses, urls: ["mailto:abuse@DOMAIN"]}]}}`, ""), askContact},
+	}
+}
+
+func askRegistration(j *judge) {
+	tried := 0
+	j.each("endpoint for clients", func(e *Endpoint, target string) {
+		r := e.Registration
+		if r == nil {
+			return
+		}
+		tried++
+		switch {
+		case r.Err != "":
+			j.unknown(target, "%s", r.Err)
+		case !r.Offered:
+			j.pass(target, "not offered")
+		case r.Invite:
+			j.pass(target, "by invitation")
+		case r.Captcha:
+			j.pass(target, "with a captcha")
+		default:
+			j.fail(target, "open; it asks for %s %s", list(r.Fields, "nothing"), r.Instructions)
+		}
+	}, c2s)
+	if tried == 0 && len(j.findings) == 0 {
+		j.unknown(j.Domain, "it was not tried")
+	}
+}
+
+// numbered finds a version in the name of a software.
+var numbered = regexp.MustCompile(`[0-9]+\.[0-9]+`)
+
+func askVersion(j *judge) {
+	if j.Login != nil && j.Login.Err == "" && numbered.MatchString(j.Login.Software) {
+		j.warn(j.Domain, "%s", j.Login.Software)
+		return
+	}
+	j.eachSecure("endpoint", func(e *Endpoint, s *Stream, target string) {
+		switch {
+		case numbered.MatchString(s.CapsNode):
+			j.warn(target, "%s", s.CapsNode).Reference = "XEP-0115 §9.4"
+		case s.CapsNode != "":
+			j.pass(target, "no version; the software is %s", s.CapsNode)
+		default:
+			j.pass(target, "none")
+		}
+	})
+}
+
+func askContact(j *judge) {
+	switch l := j.login(); {
+	case l == nil:
+	case l.Server.Err != "":
+		j.unknown(j.Domain, "the server did not answer: %s", l.Server.Err)
+	case len(l.Contacts) == 0:
+		j.warn(j.Domain, "no contact addresses")
+	default:
+		j.pass(j.Domain, "%s", list(l.Contacts, ""))
+	}
+}

@@ -1,0 +1,211 @@
+package audit
+
+import (
+	"slices"
+	"strings"
+)
+
+func saslChecks() []question {
+	scram := fix(`authentication = "internal_hashed"; password_hash = "SHA-256"  -- passwords must be set again`,
+		`auth_password_format: scram; auth_scram_hash: sha256  # passwords must be set again`, "")
+	plus := fix(`-- nothing to set: recent versions of Prosody with a recent LuaSec offer -PLUS where they end TLS themselves, without a proxy in front`,
+		`# nothing to set: recent versions of ejabberd offer -PLUS where they end TLS themselves, without a proxy in front`, "")
+	return []question{
+		{"sasl.pretls", "no login is offered before TLS", Critical, "RFC 6120 §13.8",
+			fix(`c2s_require_encryption = true; allow_unencrypted_plain_auth = false`, `listen: {module: ejabberd_c2s, starttls_required: true}`, ""), askPreTLS},
+		{"sasl.posttls", "inside TLS no outdated login is offered", High, "RFC 6120 §13.8",
+			fix(`disable_sasl_mechanisms = { "DIGEST-MD5", "CRAM-MD5", "LOGIN" }`, `disable_sasl_mechanisms: ["DIGEST-MD5", "X-OAUTH2"]`, ""), askPostTLS},
+		{"sasl.scram", "SCRAM with SHA-256 or better", Medium, "RFC 7677 §3", scram, askSCRAM},
+		{"sasl.plus", "SCRAM is bound to TLS (-PLUS)", Medium, "RFC 5802 §6", plus, askPlus},
+		{"cb.types", "the server says which channel bindings it can", Medium, "XEP-0440 §2", plus, askBindings},
+		{"cb.endpoint", "tls-server-end-point is among them", Medium, "XEP-0440 §3", plus, askBinding("tls-server-end-point")},
+		{"cb.exporter", "tls-exporter is among them", Medium, "RFC 9266 §2", plus, askBinding("tls-exporter")},
+		{"sasl.downgrade", "who takes mechanisms out of the list is noticed", Medium, "XEP-0474 §6",
+			fix(`modules_enabled = { "sasl_ssdp" }  -- of prosody-modules`, `disable_sasl_scram_downgrade_protection: false  # in recent versions, and the default there`, ""), askDowngrade},
+		{"sasl.sasl2", "SASL2", Low, "XEP-0388 §2",
+			fix(`modules_enabled = { "sasl2", "sasl2_bind2" }  -- of prosody-modules`, `# nothing to set: recent versions of ejabberd have it`, ""), askSASL2},
+		{"sasl.fast", "tokens instead of the password for coming back", Low, "XEP-0484 §3",
+			fix(`modules_enabled = { "sasl2_fast" }  -- of prosody-modules`, `modules: {mod_auth_fast: {}}  # ejabberd 24.12 or newer`, ""), askFAST},
+	}
+}
+
+// readable are the mechanisms that show the password, or what stands for it, to
+// whoever reads along.
+func readable(m string) bool {
+	return slices.Contains([]string{"PLAIN", "LOGIN", "X-OAUTH2", "OAUTHBEARER", "X-TOKEN", "X-FACEBOOK-PLATFORM"}, m)
+}
+
+// outdated are the mechanisms that were taken back (RFC 6331, and CRAM-MD5, LOGIN
+// and NTLM, which never were for XMPP).
+func outdated(m string) bool {
+	return slices.Contains([]string{"DIGEST-MD5", "CRAM-MD5", "LOGIN", "NTLM", "X-OAUTH2"}, m)
+}
+
+// offers are the mechanisms of a stream, of both kinds of SASL, each once.
+func (s *Stream) offers() []string {
+	all := slices.Concat(s.Mechanisms, s.SASL2)
+	for i := range all {
+		all[i] = strings.ToUpper(all[i])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func isPlus(m string) bool { return strings.HasSuffix(m, "-PLUS") }
+
+func askPreTLS(j *judge) {
+	j.eachPlain("endpoint for clients with STARTTLS", func(e *Endpoint, s *Stream, target string) {
+		offers := s.offers()
+		switch open := keep(offers, readable); {
+		case len(open) > 0:
+			onionNeedsNone(e, j.fail(target, "before TLS: %s", list(offers, "")))
+		case len(offers) > 0:
+			onionNeedsNone(e, j.fail(target, "before TLS: %s", list(offers, "")).at(High))
+		default:
+			j.pass(target, "none before TLS")
+		}
+	}, c2s)
+}
+
+func askPostTLS(j *judge) {
+	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
+		offers := s.offers()
+		others := keep(offers, func(m string) bool { return !readable(m) && !outdated(m) && m != "ANONYMOUS" })
+		switch bad := keep(offers, outdated); {
+		case len(offers) == 0:
+			j.fail(target, "no mechanism is offered, so nobody can log in")
+		case len(bad) > 0:
+			j.fail(target, "outdated: %s", list(bad, "")).at(Medium).Reference = "RFC 6331"
+		case slices.Contains(offers, "PLAIN") && len(others) == 0:
+			j.warn(target, "only PLAIN: the server reads every password").at(Medium)
+		default:
+			j.pass(target, "%s", list(offers, ""))
+		}
+	}, c2s)
+}
+
+func askSCRAM(j *judge) {
+	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
+		offers := s.offers()
+		switch scram := keep(offers, func(m string) bool { return strings.HasPrefix(m, "SCRAM-SHA") }); {
+		case len(scram) == 0 && len(offers) > 0 && len(keep(offers, func(m string) bool { return m != "EXTERNAL" && m != "ANONYMOUS" })) == 0:
+			j.skip(target, "no passwords: %s", list(offers, ""))
+		case len(scram) == 0:
+			j.fail(target, "no SCRAM: %s", list(offers, "nothing"))
+		case len(keep(scram, func(m string) bool { return !strings.HasPrefix(m, "SCRAM-SHA-1") })) == 0:
+			j.warn(target, "only SHA-1: %s", list(scram, ""))
+		default:
+			j.pass(target, "%s", list(scram, ""))
+		}
+	}, c2s)
+}
+
+func askPlus(j *judge) {
+	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
+		offers := s.offers()
+		switch plus := keep(offers, isPlus); {
+		case len(plus) > 0:
+			j.pass(target, "%s", list(plus, ""))
+		case e.At.Transport.OverWebSocket():
+			// Browsers cannot bind, and TLS often ends in another program.
+			j.warn(target, "%s", list(offers, "nothing")).at(Info)
+		default:
+			j.warn(target, "no -PLUS, so that nobody notices who sits in the middle: %s", list(offers, "nothing"))
+		}
+	}, c2s)
+}
+
+// askBindings judges XEP-0440: bindings without -PLUS make clients abort (§3).
+func askBindings(j *judge) {
+	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
+		plus := keep(s.offers(), isPlus)
+		v13 := e.TLS != nil && slices.Contains(e.TLS.versions(), "1.3") && !slices.Contains(e.TLS.versions(), "1.2")
+		switch {
+		case len(s.Bindings) > 0 && len(plus) == 0:
+			j.fail(target, "%s, but no -PLUS mechanism: clients must take that for an attack", list(s.Bindings, "")).Reference = "XEP-0440 §3"
+		case len(plus) == 0:
+			j.skip(target, "no -PLUS mechanism is offered")
+		case len(s.Bindings) == 0:
+			j.warn(target, "%s, without a list: clients have to guess", list(plus, ""))
+		case v13 && slices.Contains(s.Bindings, "tls-unique"):
+			j.warn(target, "tls-unique is offered, which TLS 1.3 does not have: %s", list(s.Bindings, "")).Reference = "RFC 9266 §3"
+		default:
+			j.pass(target, "%s", list(s.Bindings, ""))
+		}
+	}, c2s)
+}
+
+func askBinding(kind string) func(*judge) {
+	return func(j *judge) {
+		j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
+			switch {
+			case len(keep(s.offers(), isPlus)) == 0:
+				j.skip(target, "no -PLUS mechanism is offered")
+			case len(s.Bindings) == 0:
+				j.unknown(target, "the server does not say which bindings it can")
+			case !slices.Contains(s.Bindings, kind):
+				j.warn(target, "%s", list(s.Bindings, ""))
+			case kind == "tls-exporter" && e.TLS != nil && !e.TLS.Exporter:
+				j.warn(target, "it is offered, but this TLS session could not give one").Reference = "RFC 9266 §4"
+			default:
+				j.pass(target, "%s", kind)
+			}
+		}, c2s)
+	}
+}
+
+// login gives what an account saw; nil when that was said to be unknown or not asked
+// for.
+func (j *judge) login() *Login {
+	switch {
+	case j.Login == nil:
+		j.skip(j.Domain, "seen with --login only")
+	case j.Login.Err != "":
+		j.unknown(j.Domain, "no login: %s", j.Login.Err)
+	default:
+		return j.Login
+	}
+	return nil
+}
+
+func askDowngrade(j *judge) {
+	l := j.login()
+	switch {
+	case l == nil:
+	case l.Protection == "wrong":
+		j.fail(j.Domain, "the hash of the mechanism list is wrong: somebody changed the list on its way").at(Critical)
+	case l.Downgrade != "" && l.Downgrade != "refused":
+		j.fail(j.Domain, "a login with a wrong channel binding was %s", l.Downgrade).at(High).Reference = "RFC 5802 §6"
+	case l.Protection == "absent":
+		j.warn(j.Domain, "wrong bindings are %s; no hash of the mechanism list", list(keep([]string{l.Downgrade}, func(s string) bool { return s != "" }), "not tried"))
+	case l.Protection == "" && l.Downgrade == "":
+		j.unknown(j.Domain, "it was not tried")
+	case l.Protection == "" || l.Downgrade == "":
+		j.unknown(j.Domain, "only half was tried: wrong binding %q, hash %q", l.Downgrade, l.Protection)
+	default:
+		j.pass(j.Domain, "a wrong channel binding is refused, and the mechanism list is %s", l.Protection)
+	}
+}
+
+func askSASL2(j *judge) {
+	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
+		if len(s.SASL2) == 0 {
+			j.warn(target, "not offered")
+			return
+		}
+		j.pass(target, "%s", list(s.SASL2, ""))
+	}, c2s)
+}
+
+func askFAST(j *judge) {
+	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
+		switch {
+		case s.FAST:
+			j.pass(target, "offered")
+		case len(s.SASL2) == 0:
+			j.skip(target, "it needs SASL2, which is not offered")
+		default:
+			j.warn(target, "not offered")
+		}
+	}, c2s)
+}

@@ -1,0 +1,180 @@
+package audit
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What a stranger should not be able to make a server hold.
+const (
+	maxStrangerBytes = 1 << 20
+	maxStrangerTime  = 5 * time.Minute
+)
+
+func streamChecks() []question {
+	update := fix("", "", "update the server, or see which program in front of it answers")
+	return []question{
+		{"stream.from", "the stream's answer comes from the domain that was asked, with an id of its own", Medium, "RFC 6120 §4.7.1", update, askFrom},
+		{"stream.unknown-host", "a domain that the server does not host is refused", Medium, "RFC 6120 §4.9.3.6", update, askUnknownHost},
+		{"stream.redirect", "nobody is sent to another domain's host", Medium, "RFC 6120 §4.9.3.19",
+			fix("", "", "let see-other-host and the location of stream management name hosts of the domain, or none"), askRedirect},
+		{"stream.http", "an HTTP request is refused", Low, "RFC 6120 §4.9.3.13",
+			fix(`-- do not give c2s_ports and http_ports the same port (net_multiplex)`, `# do not put ejabberd_http on the same port as ejabberd_c2s`, ""), askHTTP},
+		{"limit.pretls", "what a stranger can send before a login is limited", Medium, "RFC 6120 §13.12",
+			fix(`modules_enabled = { "limits" }; c2s_unauthed_stanza_size_limit = 10000; c2s_timeout = 60`,
+				`negotiation_timeout: 30 seconds  # and listen: {module: ejabberd_c2s, max_stanza_size: 262144, shaper: c2s_shaper}`, ""), askPreauth},
+		{"limit.advertised", "limits are told", Info, "XEP-0478 §3",
+			fix(`modules_enabled = { "stream_limits" }  -- of prosody-modules; Prosody 13 has it built in`, "", ""), askLimits},
+	}
+}
+
+// streams are the streams of an endpoint that began.
+func (e *Endpoint) streams() (began []*Stream) {
+	for _, s := range []*Stream{e.Plain, e.Secure} {
+		if s != nil && s.Err == "" {
+			began = append(began, s)
+		}
+	}
+	return began
+}
+
+func askFrom(j *judge) {
+	j.each("endpoint", func(e *Endpoint, target string) {
+		began := e.streams()
+		if len(began) == 0 {
+			j.unknown(target, "no stream was seen")
+			return
+		}
+		var ids []string
+		for _, s := range began {
+			switch {
+			case s.From == "":
+				j.fail(target, "the stream has no from")
+				return
+			case !strings.EqualFold(strings.TrimSuffix(s.From, "."), j.Domain):
+				j.fail(target, "from is %q, and %q was asked", s.From, j.Domain)
+				return
+			case s.ID == "" || slices.Contains(ids, s.ID):
+				j.warn(target, "the stream's id is missing or used twice: %q", s.ID).Reference = "RFC 6120 §4.7.3"
+				return
+			}
+			ids = append(ids, s.ID)
+		}
+		j.pass(target, "%s", began[0].From)
+	})
+}
+
+func askUnknownHost(j *judge) {
+	j.each("endpoint", func(e *Endpoint, target string) {
+		switch s := e.UnknownHost; {
+		case s == nil:
+			j.unknown(target, "it was not tried")
+		case s.Error == "host-unknown" || s.Error == "host-gone":
+			j.pass(target, "%s", s.Error)
+		case s.Error != "":
+			j.pass(target, "refused, though with %s", s.Error)
+		case s.Err != "":
+			j.unknown(target, "%s", s.Err)
+		default:
+			j.fail(target, "it goes on with a domain that does not exist: %s", list(s.Features, "no features"))
+		}
+	})
+}
+
+// hostOf is the host of HOST, HOST:PORT or a URL.
+func hostOf(where string) string {
+	if _, rest, ok := strings.Cut(where, "://"); ok {
+		where = rest
+	}
+	where, _, _ = strings.Cut(where, "/")
+	if host, _, err := net.SplitHostPort(where); err == nil {
+		where = host
+	}
+	return strings.ToLower(strings.Trim(strings.TrimSuffix(where, "."), "[]"))
+}
+
+// within reports whether host is the domain or below it.
+func within(host, domain string) bool {
+	host, domain = strings.ToLower(host), strings.ToLower(strings.TrimSuffix(domain, "."))
+	return domain != "" && (host == domain || strings.HasSuffix(host, "."+domain))
+}
+
+// ours reports whether a host that others are sent to belongs to the target: below
+// its domain, or an endpoint of it.
+func (j *judge) ours(host string) bool {
+	return within(host, j.Domain) || slices.ContainsFunc(j.Endpoints, func(e Endpoint) bool { return e.At.Host == host })
+}
+
+func askRedirect(j *judge) {
+	seen := func(target, where string, severity Severity) {
+		if j.ours(hostOf(where)) {
+			j.warn(target, "to %s, of the same domain", where).at(Low)
+		} else {
+			j.fail(target, "to %s", where).at(severity)
+		}
+	}
+	j.each("endpoint", func(e *Endpoint, target string) {
+		began := e.streams()
+		for i, s := range []*Stream{e.Plain, e.Secure} {
+			if s != nil && s.Elsewhere != "" {
+				seen(target, s.Elsewhere, []Severity{High, Medium}[i]) // before TLS anybody can say so
+				return
+			}
+		}
+		if len(began) == 0 {
+			j.unknown(target, "no stream was seen")
+			return
+		}
+		j.pass(target, "none")
+	})
+	if j.Login != nil && j.Login.Location != "" {
+		seen(j.Domain, j.Login.Location, Medium)
+		j.findings[len(j.findings)-1].Reference = "XEP-0198 §3"
+	}
+}
+
+func askHTTP(j *judge) {
+	j.each("endpoint other than a WebSocket", func(e *Endpoint, target string) {
+		switch {
+		case !e.HTTPTried:
+			j.unknown(target, "it was not tried")
+		case strings.HasPrefix(strings.ToUpper(e.HTTP), "HTTP/"):
+			j.warn(target, "answers %s", e.HTTP)
+		case e.HTTP == "":
+			j.pass(target, "no answer")
+		default:
+			j.pass(target, "%s", e.HTTP)
+		}
+	}, overTCP)
+}
+
+func askPreauth(j *judge) {
+	j.each("endpoint", func(e *Endpoint, target string) {
+		switch p := e.Preauth; {
+		case p == nil:
+			j.unknown(target, "it was not tried")
+		case p.Limited && p.Bytes > maxStrangerBytes:
+			j.warn(target, "ended after %d bytes in one element", p.Bytes)
+		case p.Limited && p.Time > maxStrangerTime:
+			j.warn(target, "ended after %s without a login", p.Time.Round(time.Second))
+		case p.Limited:
+			j.pass(target, "ended after %d bytes, %s", p.Bytes, p.Time.Round(time.Millisecond))
+		case p.Err != "":
+			j.unknown(target, "%s", p.Err)
+		default:
+			j.fail(target, "still open after %d bytes in one element, and %s", p.Bytes, p.Time.Round(time.Millisecond))
+		}
+	})
+}
+
+func askLimits(j *judge) {
+	j.eachSecure("endpoint", func(e *Endpoint, s *Stream, target string) {
+		if s.Limits == nil {
+			j.warn(target, "not told")
+			return
+		}
+		j.pass(target, "%d bytes in a stanza, %d s idle", s.Limits.MaxBytes, s.Limits.IdleSeconds)
+	})
+}

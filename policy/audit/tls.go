@@ -1,0 +1,246 @@
+package audit
+
+import (
+	"slices"
+	"strings"
+
+	"xmpp-gw/internal/tlsauth"
+)
+
+func tlsChecks() []question {
+	return []question{
+		{"tls.starttls.offered", "STARTTLS is offered", Critical, "RFC 7590 §3.1",
+			fix(`modules_enabled = { "tls" }  -- and a certificate that Prosody can read: prosodyctl check certs`,
+				`listen: {module: ejabberd_c2s, starttls: true}  # for servers: s2s_use_starttls: required; and certfiles`, ""), askStartTLSOffered},
+		{"tls.starttls.required", "nothing goes on without TLS", Critical, "RFC 6120 §5.3.1",
+			fix(`c2s_require_encryption = true; s2s_require_encryption = true`,
+				`listen: {module: ejabberd_c2s, starttls_required: true}  # for servers: s2s_use_starttls: required`, ""), askStartTLSRequired},
+		{"tls.version", "TLS 1.3 is there, and 1.0 and 1.1 are not", High, "RFC 9325 §3.1.1",
+			fix(`tls_profile = "intermediate"  -- or ssl = { protocol = "tlsv1_2+" }`,
+				`c2s_protocol_options: ["no_sslv3", "no_tlsv1", "no_tlsv1_1"]  # and s2s_protocol_options`, ""), askVersions},
+		{"tls.cipher", "no weak cipher suite is taken", High, "RFC 9325 §4.1",
+			fix(`tls_profile = "intermediate"`, `c2s_ciphers: "ECDHE+AESGCM:ECDHE+CHACHA20"  # and s2s_ciphers`, ""), askCiphers},
+		{"tls.group.pq", "the key exchange resists a quantum computer (X25519MLKEM768)", Low, "draft-ietf-tls-ecdhe-mlkem §4",
+			fix("", "", "run the server with OpenSSL 3.5 or newer, which takes X25519MLKEM768 by itself; leave lists of groups or curves out of its configuration"), askGroup},
+		{"tls.alpn.direct", "direct TLS selects the protocol by ALPN", Low, "XEP-0368 §3",
+			fix(`c2s_direct_tls_ports = { 5223 }; s2s_direct_tls_ports = { 5270 }  -- Prosody 0.12 or newer`,
+				`listen: {port: 5223, module: ejabberd_c2s, tls: true}`, "behind a TLS proxy: let it select xmpp-client and xmpp-server"), askALPN},
+		{"tls.injection", "XML in the clear does not get into TLS", Critical, "RFC 6120 §5.4.3.3",
+			fix("", "", "update the server: what stood behind <starttls/> or <proceed/> in the clear must be thrown away (CVE-2011-0411 and its kin)"), askInjection},
+		{"tls.samekey", "every endpoint of the domain shows the same key", High, "RFC 6120 §13.7.2",
+			fix("", "", "give all ports of the server the same certificate. If you did: compare the key with that on the server itself, for somebody may stand in between"), askSameKey},
+	}
+}
+
+// plain is the stream before TLS of each STARTTLS endpoint.
+func (j *judge) eachPlain(what string, f func(e *Endpoint, s *Stream, target string), filters ...filter) {
+	j.each(what, func(e *Endpoint, target string) {
+		switch {
+		case e.Plain == nil:
+			j.unknown(target, "no stream before TLS was seen")
+		case e.Plain.Err != "":
+			j.unknown(target, "no stream: %s", e.Plain.Err)
+		default:
+			f(e, e.Plain, target)
+		}
+	}, append(filters, startTLS)...)
+}
+
+// onionNeedsNone lowers what is no danger at an onion address, whose circuit is
+// encrypted up to the holder of the address's key.
+func onionNeedsNone(e *Endpoint, f *Finding) {
+	if e.At.Onion() {
+		f.Severity, f.Verdict = Low, Warn
+		f.Evidence = Clean(f.Evidence + " (the circuit to an onion address is encrypted without it)")
+	}
+}
+
+func askStartTLSOffered(j *judge) {
+	j.eachPlain("endpoint with STARTTLS", func(e *Endpoint, s *Stream, target string) {
+		if s.StartTLS == "" {
+			onionNeedsNone(e, j.fail(target, "features: %s", list(s.Features, "none")))
+			return
+		}
+		j.pass(target, "%s", s.StartTLS)
+	})
+}
+
+func askStartTLSRequired(j *judge) {
+	j.eachPlain("endpoint with STARTTLS", func(e *Endpoint, s *Stream, target string) {
+		open := slices.Concat(s.Mechanisms, s.SASL2)
+		if s.Dialback {
+			open = append(open, "dialback")
+		}
+		switch {
+		case s.StartTLS == "required":
+			j.pass(target, "required")
+		case len(open) > 0:
+			onionNeedsNone(e, j.fail(target, "not required; without TLS it offers %s", list(open, "")))
+		case s.StartTLS == "":
+			onionNeedsNone(e, j.fail(target, "STARTTLS is not even offered"))
+		default:
+			j.warn(target, "not marked <required/>, though nothing else is offered before TLS").at(Low)
+		}
+	})
+}
+
+// versions are the TLS versions that accepted names, in order.
+func (t *TLS) versions() (accepted []string) {
+	for _, v := range []string{"1.0", "1.1", "1.2", "1.3"} {
+		if how, tried := t.Versions[v]; tried && how == "" {
+			accepted = append(accepted, v)
+		}
+	}
+	return accepted
+}
+
+func askVersions(j *judge) {
+	j.eachTLS("endpoint with TLS", func(e *Endpoint, target string) {
+		accepted := e.TLS.versions()
+		untried := keep([]string{"1.0", "1.1", "1.2", "1.3"}, func(v string) bool { _, tried := e.TLS.Versions[v]; return !tried })
+		has := func(v string) bool { return slices.Contains(accepted, v) }
+		switch {
+		case has("1.0") || has("1.1"):
+			j.fail(target, "accepts TLS %s (RFC 8996 ended 1.0 and 1.1)", list(accepted, ""))
+		case len(untried) > 0:
+			j.unknown(target, "not tried: TLS %s; accepts %s", list(untried, ""), list(accepted, "none of the others"))
+		case len(accepted) == 0:
+			j.fail(target, "accepts none of TLS 1.0 to 1.3")
+		case !has("1.3"):
+			j.warn(target, "accepts TLS %s only", list(accepted, "")).at(Medium)
+		default:
+			j.pass(target, "TLS %s", list(accepted, ""))
+		}
+	})
+}
+
+// broken and old are parts of IANA's names of cipher suites: those that must not be
+// used (RFC 9325 §4.1; RFC 7465 for RC4; Sweet32 for 64-bit blocks), and those that
+// should not (no forward secrecy; CBC).
+var (
+	broken = []string{"NULL", "EXPORT", "_anon_", "RC4", "RC2", "_DES_", "_DES40_", "3DES", "IDEA", "_MD5"}
+	old    = []string{"TLS_RSA_", "TLS_DH_", "TLS_ECDH_", "TLS_PSK_", "_CBC_"}
+)
+
+func oneOf(parts []string) func(string) bool {
+	return func(suite string) bool {
+		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(suite, p) })
+	}
+}
+
+func askCiphers(j *judge) {
+	j.eachTLS("endpoint with TLS", func(e *Endpoint, target string) {
+		var all []string
+		for _, version := range sortedKeys(e.TLS.Accepted) {
+			for _, suite := range e.TLS.Accepted[version] {
+				if !slices.Contains(all, suite) {
+					all = append(all, suite)
+				}
+			}
+		}
+		bad, dated := keep(all, oneOf(broken)), keep(all, oneOf(old))
+		switch {
+		case len(bad) > 0:
+			j.fail(target, "broken: %s", list(bad, ""))
+		case e.TLS.Accepted == nil:
+			j.unknown(target, "no cipher suite was tried")
+		case len(dated) > 0:
+			j.warn(target, "no forward secrecy, or CBC: %s", list(dated, "")).at(Low)
+		default:
+			j.pass(target, "%s", list(all, "none of the weak ones"))
+		}
+	})
+}
+
+func askGroup(j *judge) {
+	j.eachTLS("endpoint with TLS", func(e *Endpoint, target string) {
+		switch {
+		case e.TLS.PQ:
+			j.pass(target, "X25519MLKEM768")
+		case e.TLS.Group == "":
+			j.unknown(target, "the group of the key exchange was not seen")
+		default:
+			j.warn(target, "%s: recorded today, it can be read once there is a quantum computer", e.TLS.Group)
+		}
+	})
+}
+
+func askALPN(j *judge) {
+	j.eachTLS("endpoint with direct TLS", func(e *Endpoint, target string) {
+		want := "xmpp-client"
+		if e.Service == S2S {
+			want = "xmpp-server"
+		}
+		switch e.TLS.ALPN {
+		case want:
+			j.pass(target, "%s", want)
+		case "":
+			j.warn(target, "offered %s, and nothing was selected", want)
+		default:
+			j.fail(target, "offered %s, and %s was selected", want, e.TLS.ALPN)
+		}
+	}, directTLS)
+}
+
+func askInjection(j *judge) {
+	j.eachPlain("endpoint with STARTTLS", func(e *Endpoint, s *Stream, target string) {
+		switch i := e.Injection; {
+		case s.StartTLS == "":
+			j.unknown(target, "STARTTLS is not offered")
+		case i == nil:
+			j.unknown(target, "it was not tried")
+		case i.Accepted:
+			j.fail(target, "what was sent in the clear behind <starttls/> was answered inside TLS")
+		case i.AfterClear != "":
+			j.fail(target, "behind <proceed/>, in the clear: %s", i.AfterClear)
+		case i.Err != "":
+			j.unknown(target, "%s", i.Err)
+		default:
+			j.pass(target, "what was sent in the clear is gone")
+		}
+	})
+}
+
+// askSameKey compares what the endpoints show. One host has one key for each
+// algorithm; several hosts may have a key each.
+func askSameKey(j *judge) {
+	type seen struct {
+		e   *Endpoint
+		key string
+	}
+	var all []seen
+	j.eachTLS("endpoint with TLS", func(e *Endpoint, target string) {
+		if len(e.TLS.Chain) == 0 {
+			j.unknown(target, "no certificate was seen")
+			return
+		}
+		all = append(all, seen{e, tlsauth.SPKI(e.TLS.Chain[0])})
+	})
+	if len(all) == 0 {
+		return
+	}
+	first := all[0]
+	var same, differ, elsewhere []string
+	for _, s := range all {
+		what := s.e.At.String() + " " + s.key
+		algorithm := s.e.TLS.Chain[0].PublicKeyAlgorithm == first.e.TLS.Chain[0].PublicKeyAlgorithm
+		switch {
+		case s.key == first.key:
+			same = append(same, what)
+		case s.e.At.Host == first.e.At.Host && algorithm && overTCP(s.e) && overTCP(first.e):
+			differ = append(differ, what)
+		default:
+			elsewhere = append(elsewhere, what)
+		}
+	}
+	switch {
+	case len(all) == 1:
+		j.skip(j.Domain, "only one endpoint showed a key: %s", same[0])
+	case len(differ) > 0:
+		j.fail(j.Domain, "%s, but %s", same[0], list(differ, ""))
+	case len(elsewhere) > 0:
+		j.warn(j.Domain, "%s, but (another host, algorithm or transport) %s", same[0], list(elsewhere, "")).at(Medium)
+	default:
+		j.pass(j.Domain, "%d endpoints, one key: %s", len(same), first.key)
+	}
+}
