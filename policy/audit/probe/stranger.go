@@ -1,0 +1,246 @@
+package probe
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/policy"
+	"xmpp-gw/policy/audit"
+)
+
+// What a stranger may try on a server, and what it makes of that.
+
+const (
+	// nowhere and injected are domains that nobody can have (RFC 2606 §2).
+	nowhere  = "unknown-host.invalid"
+	injected = "injected.invalid"
+
+	// fillBytes is how much is sent in one element at most, and at first.
+	fillBytes, fillPiece = 1 << 20, 4 << 10
+)
+
+// inject sends a stream header behind <starttls/> in the same write. A server must
+// throw it away (RFC 6120 §5.4.3.3); one that reads it as if it had come inside TLS
+// does the same with what somebody on the way puts there (CVE-2011-0411). It names
+// another domain than the header that is sent inside TLS, so that the answer tells
+// which of the two was read.
+func (s spot) inject(ctx context.Context, seen *audit.Injection) error {
+	l, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if _, err := l.ready(s.headerOf(injected)); err != nil {
+		return err
+	}
+	l.raw.first = func(b []byte) error {
+		if b[0] != 22 && b[0] != 21 { // neither handshake nor alert (RFC 8446 §5.1)
+			seen.AfterClear = clip(string(b))
+			return errNotTLS
+		}
+		return nil
+	}
+	if _, err := l.shake(ctx, s.config()); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return nil // cut off, or confused: nothing was taken
+	}
+	answer := l.open(s.domain)
+	switch {
+	case ctx.Err() != nil:
+		return errSlow
+	case answer.Error == "policy-violation" || answer.Error == "" && answer.From == "":
+		return nil // it noticed, or hung up
+	}
+	seen.Accepted = answer.Error != "" || strings.EqualFold(answer.From, injected)
+	return nil
+}
+
+// headerOf is the text of a stream header for a domain.
+func (s spot) headerOf(domain string) string { return (&line{spot: s}).headerText(domain) }
+
+// unknownHost opens a stream to a domain that the server cannot serve (RFC 6120
+// §4.9.3.6), before TLS where there is a stream before it.
+func (s spot) unknownHost(ctx context.Context, seen *audit.Stream) error {
+	l, err := s.begun(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	*seen = *l.open(nowhere)
+	if seen.Err != "" {
+		return errors.New(seen.Err)
+	}
+	return nil
+}
+
+// begun opens a connection up to where a stranger's first header goes.
+func (s spot) begun(ctx context.Context) (*line, error) {
+	l, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.at.Transport != policy.STARTTLS {
+		if err := l.inside(ctx); err != nil {
+			l.close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// fill sends one element without an end, to see whether the server stops it.
+func (s spot) fill(ctx context.Context, seen *audit.Preauth) error {
+	l, err := s.begun(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	begin := time.Now()
+	if opened := l.open(s.domain); opened.Err != "" || opened.Error != "" {
+		return errors.New("it opened no stream: " + opened.Err + opened.Error)
+	}
+	patience := min(2*time.Since(begin)+50*time.Millisecond, 2*time.Second)
+	var ended atomic.Bool
+	var sent atomic.Int64
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		if l.ended() != nil && ctx.Err() == nil {
+			ended.Store(true)
+			_ = l.raw.SetWriteDeadline(time.Unix(1, 0))
+		}
+	}()
+	err = pour(l.conn, &sent, func() bool {
+		// What was sent is on its way, and so may be a word against it.
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-over:
+		case <-ctx.Done():
+		case <-timer.C:
+			return true
+		}
+		return false
+	})
+	met := ended.Load() || err != nil && ctx.Err() == nil
+	seen.Bytes = int(sent.Load())
+	seen.Limited = seen.Limited || met
+	_ = l.raw.Conn.Close()
+	<-over
+	if !met && ctx.Err() != nil {
+		return errSlow
+	}
+	return nil
+}
+
+// pour writes the element: a piece, and then each time as much as there is already,
+// so that the size at which it is stopped is known to a factor of two. Before each it
+// asks whether to go on.
+func pour(w io.Writer, sent *atomic.Int64, more func() bool) error {
+	if _, err := io.WriteString(w, "<message type='chat'><body>"); err != nil {
+		return err
+	}
+	for size := int64(fillPiece); sent.Load() < fillBytes; size = sent.Load() {
+		if _, err := w.Write(bytes.Repeat([]byte{'x'}, int(size))); err != nil {
+			return err
+		}
+		sent.Add(size)
+		if !more() {
+			break
+		}
+	}
+	return nil
+}
+
+// http sends what a web browser would, to see whether the server can be made to
+// answer one (XEP-0206 apart, nothing on this port speaks it).
+func (s spot) http(ctx context.Context, patience time.Duration) (first string, sent bool, err error) {
+	l, err := s.dial(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	defer l.close()
+	if _, err := io.WriteString(l.conn, httpRequest(s.domain)); err != nil {
+		return "", false, err
+	}
+	// A server that is silent waits for more, which is no answer.
+	timer := time.AfterFunc(patience, func() { _ = l.raw.SetReadDeadline(time.Unix(1, 0)) })
+	defer timer.Stop()
+	text, err := bufio.NewReaderSize(io.LimitReader(l.conn, maxText), maxText).ReadSlice('\n')
+	if len(text) == 0 && ctx.Err() != nil {
+		return "", true, err
+	}
+	return strings.TrimSpace(string(text)), true, nil
+}
+
+// idle holds a connection without a login as long as the other probes go on, and
+// for Options.Idle at least.
+func (r *run) idle(ctx context.Context, s spot, e *audit.Endpoint, others func()) {
+	if e.Preauth == nil {
+		others()
+		return
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var held time.Duration
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		held = s.hold(inner)
+	}()
+	others()
+	if r.Idle > 0 {
+		timer := time.NewTimer(r.Idle)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	<-done
+	if held > 0 {
+		e.Preauth.Time, e.Preauth.Limited = held, true
+	}
+}
+
+// hold opens a stream and waits. It gives how long it took until the server ended
+// it, 0 if ctx did.
+func (s spot) hold(ctx context.Context) time.Duration {
+	begin := time.Now()
+	l, err := s.begun(ctx)
+	if err != nil {
+		return 0
+	}
+	defer l.close()
+	if opened := l.open(s.domain); opened.Err != "" || opened.Error != "" {
+		return 0
+	}
+	if l.ended(); ctx.Err() != nil {
+		return 0
+	}
+	return max(time.Since(begin), 1)
+}
+
+// ended waits until the far end ends the stream, and says how.
+func (l *line) ended() error {
+	for {
+		e, err := l.next()
+		switch {
+		case err != nil:
+			return err
+		case e.Is(xmppstream.NSStream, "error"):
+			return errors.New("it ended the stream with an error")
+		}
+	}
+}

@@ -1,0 +1,266 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/ocsp"
+
+	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/policy/audit"
+)
+
+// config is the best handshake there is: all that a good client takes, and any
+// certificate.
+func (s spot) config() *tls.Config {
+	return &tls.Config{ServerName: s.name(), NextProtos: s.alpn(), MinVersion: tls.VersionTLS10, CipherSuites: suitesOfGo(),
+		// What was shown is judged afterwards, and told; nothing secret is ever sent.
+		InsecureSkipVerify: true}
+}
+
+// suitesOfGo are all that crypto/tls can speak, so that a handshake with an old
+// server comes about and its certificate is seen.
+func suitesOfGo() []uint16 {
+	var out []uint16
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		out = append(out, s.ID)
+	}
+	return out
+}
+
+// show writes down what one good handshake showed.
+func (r *run) show(t *audit.TLS, s spot, state *tls.ConnectionState) {
+	t.Chain = state.PeerCertificates
+	t.Group = state.CurveID.String()
+	t.PQ = state.CurveID == tls.X25519MLKEM768
+	t.ALPN = clip(state.NegotiatedProtocol)
+	_, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32) // RFC 9266 §2
+	t.Exporter = err == nil
+	service := map[audit.Service]string{audit.C2S: "xmpp-client", audit.S2S: "xmpp-server"}[s.service]
+	if s.name() != s.domain {
+		service = ""
+	}
+	j := tlsauth.Judge(t.Chain, s.name(), service, r.Roots, r.Now())
+	t.ChainErr, t.NameErr, t.Identity = tlsauth.Reason(j.Chain), tlsauth.Reason(j.Name), j.Identity
+	t.SCTs = timestamps(state)
+	t.Staple = staple(state)
+	key := versionName(state.Version)
+	t.Versions = map[string]string{key: ""}
+	t.Accepted = map[string][]string{}
+	if state.Version == tls.VersionTLS13 {
+		t.Accepted[key] = []string{tls.CipherSuiteName(state.CipherSuite)}
+	}
+}
+
+func versionName(v uint16) string { return strings.TrimPrefix(tls.VersionName(v), "TLS ") }
+
+// versions asks for each version, and for each that is taken for the classes of
+// cipher suites. The versions are asked side by side.
+func (r *run) versions(ctx context.Context, s spot, t *audit.TLS) {
+	var mu sync.Mutex // for t
+	var wg sync.WaitGroup
+	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
+		wg.Go(func() {
+			name := versionName(v)
+			why := r.step(ctx, s.what("TLS "+name), func(ctx context.Context) error {
+				_, err := s.greet(ctx, v, every())
+				return err
+			})
+			mu.Lock()
+			t.Versions[name] = why
+			mu.Unlock()
+			if why == "" {
+				r.suites(ctx, s, v, func(suite string) {
+					mu.Lock()
+					t.Accepted[name] = append(t.Accepted[name], suite)
+					mu.Unlock()
+				})
+			}
+		})
+	}
+	if _, best := t.Versions["1.3"]; !best {
+		wg.Go(func() {
+			why := r.step(ctx, s.what("TLS 1.3"), func(ctx context.Context) error {
+				_, err := s.handshake(ctx, func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 })
+				return err
+			})
+			mu.Lock()
+			t.Versions["1.3"] = why
+			mu.Unlock()
+		})
+	} else if !t.PQ {
+		// A server may know it and like another better.
+		wg.Go(func() {
+			why := r.step(ctx, s.what("X25519MLKEM768"), func(ctx context.Context) error {
+				_, err := s.handshake(ctx, func(c *tls.Config) {
+					c.MinVersion, c.CurvePreferences = tls.VersionTLS13, []tls.CurveID{tls.X25519MLKEM768}
+				})
+				return err
+			})
+			mu.Lock()
+			t.PQ = why == ""
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+}
+
+// suites asks with each class of suites alone, side by side, and tells those that
+// were taken.
+func (r *run) suites(ctx context.Context, s spot, version uint16, taken func(string)) {
+	var wg sync.WaitGroup
+	for _, c := range classes {
+		wg.Go(func() {
+			r.step(ctx, s.what("TLS "+versionName(version)+", "+c.name), func(ctx context.Context) error {
+				a, err := s.greet(ctx, version, c.ids())
+				if err == nil {
+					taken(suiteName(a.suite))
+				}
+				return err
+			})
+		})
+	}
+	wg.Wait()
+}
+
+// greet asks a spot for a version and suites.
+func (s spot) greet(ctx context.Context, version uint16, suites []uint16) (answer, error) {
+	l, err := s.dial(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	defer l.close()
+	if _, err := l.ready(""); err != nil {
+		return answer{}, err
+	}
+	a, err := greet(l.conn, version, suites, s.name(), s.alpn())
+	if err == nil && a.version != version {
+		err = errors.New("it answers with TLS " + versionName(a.version))
+	}
+	return a, err
+}
+
+// handshake makes one whole handshake.
+func (s spot) handshake(ctx context.Context, change func(*tls.Config)) (*tls.ConnectionState, error) {
+	l, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	if _, err := l.ready(""); err != nil {
+		return nil, err
+	}
+	conf := s.config()
+	if change != nil {
+		change(conf)
+	}
+	return l.shake(ctx, conf)
+}
+
+// The extensions that hold signed certificate timestamps (RFC 6962 §3.3).
+var (
+	oidSCTs     = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
+	oidSCTsOCSP = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 5}
+)
+
+const maxSCTs = 16
+
+// timestamps collects the timestamps of a handshake, as they are: whether a log
+// signed them is for others to say.
+func timestamps(state *tls.ConnectionState) []audit.SCT {
+	var out []audit.SCT
+	add := func(from string, raw []byte) {
+		if s, ok := parseSCT(raw); ok && len(out) < maxSCTs {
+			s.From = from
+			out = append(out, s)
+		}
+	}
+	if len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	for _, e := range state.PeerCertificates[0].Extensions {
+		if e.Id.Equal(oidSCTs) {
+			for _, raw := range sctList(e.Value) {
+				add("certificate", raw)
+			}
+		}
+	}
+	for _, raw := range state.SignedCertificateTimestamps {
+		add("tls", raw)
+	}
+	if response, err := ocsp.ParseResponse(state.OCSPResponse, nil); err == nil {
+		for _, e := range response.Extensions {
+			if e.Id.Equal(oidSCTsOCSP) {
+				for _, raw := range sctList(e.Value) {
+					add("ocsp", raw)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// sctList reads the list inside an extension's OCTET STRING.
+func sctList(value []byte) [][]byte {
+	var inner []byte
+	if rest, err := asn1.Unmarshal(value, &inner); err != nil || len(rest) > 0 {
+		return nil
+	}
+	in := cryptobyte.String(inner)
+	var list, one cryptobyte.String
+	if !in.ReadUint16LengthPrefixed(&list) {
+		return nil
+	}
+	var out [][]byte
+	for len(out) < maxSCTs && list.ReadUint16LengthPrefixed(&one) {
+		out = append(out, one)
+	}
+	return out
+}
+
+// parseSCT reads the parts of a timestamp of version 1 that are not its signature
+// (RFC 6962 §3.2).
+func parseSCT(raw []byte) (audit.SCT, bool) {
+	in := cryptobyte.String(raw)
+	var version uint8
+	var id []byte
+	var at uint64
+	if !in.ReadUint8(&version) || version != 0 || !in.ReadBytes(&id, 32) || !in.ReadUint64(&at) || at > 1<<52 {
+		return audit.SCT{}, false
+	}
+	return audit.SCT{LogID: base64.StdEncoding.EncodeToString(id), Raw: raw, At: time.UnixMilli(int64(at)).UTC(),
+		Why: "it was not held against a list of logs"}, true
+}
+
+// staple says what a stapled OCSP response says (RFC 6066 §8).
+func staple(state *tls.ConnectionState) string {
+	if len(state.OCSPResponse) == 0 || len(state.PeerCertificates) == 0 {
+		return ""
+	}
+	var issuer *x509.Certificate
+	if len(state.PeerCertificates) > 1 {
+		issuer = state.PeerCertificates[1]
+	}
+	r, err := ocsp.ParseResponseForCert(state.OCSPResponse, state.PeerCertificates[0], issuer)
+	switch {
+	case err != nil:
+		return clip("it cannot be used: " + err.Error())
+	case issuer == nil:
+		return "its signer is not known, as the server sends no certificate of its authority"
+	case !r.NextUpdate.IsZero() && r.NextUpdate.Before(time.Now()):
+		return "it is out of date"
+	case r.Status == ocsp.Good:
+		return "good"
+	case r.Status == ocsp.Revoked:
+		return "revoked"
+	}
+	return "unknown"
+}
