@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"xmpp-gw/internal/address"
+	"xmpp-gw/server/store"
 )
 
 // hook is a reader that does something and has nothing to read.
@@ -52,5 +53,18 @@ func TestAdminsNames(t *testing.T) {
 		if why := o.Registration.Names.Check(name); (why == "") != free {
 			t.Errorf("%s: %q", name, why)
 		}
+	}
+}
+
+// Accounts of a domain that the configuration had before are kept, and `run` says so.
+func TestElsewhere(t *testing.T) {
+	n, _, _ := testNode(t, "")
+	for _, domain := range []string{"localhost", "other.example", "example.org"} {
+		if err := n.db.CreateAccount(t.Context(), store.Account{Address: address.Address{Local: "paris", Domain: domain}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := n.elsewhere(t.Context()); got != "example.org, other.example" {
+		t.Errorf("%q", got)
 	}
 }

@@ -160,6 +160,13 @@ func (s *onionShelf) lay(service *onion.Service, p control.Publication) error {
 		}
 	}
 	for _, port := range service.Ports {
+		if _, ok := nodeTarget(port.Target); ok && !service.Disabled && !s.settings().othersReachNode() {
+			return &control.Error{
+				What: "the onion service is not published",
+				Why:  "it leads to the node, where nobody else can have an account as long as its domain is \"localhost\", or none",
+				Hint: "set publish = true under [node] and start xmpp-gw again",
+			}
+		}
 		if err := s.notOurselves(port.Target); err != nil && !service.Disabled {
 			return err
 		}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"xmpp-gw/internal/address"
@@ -17,6 +19,9 @@ func (d *daemon) welcome(ctx context.Context) {
 		return
 	}
 	d.console.line("node", "the accounts of %s live here; nothing about them goes out", d.node.domain)
+	if others := d.node.elsewhere(ctx); others != "" {
+		d.console.warn("the store has accounts of %s too, which are not served; they are kept, and are back when that is the domain under [node]", others)
+	}
 	some, err := d.node.db.ListAccounts(ctx, d.node.domain, "", 1)
 	if err != nil || len(some) > 0 {
 		return
@@ -42,6 +47,16 @@ func (d *daemon) welcome(ctx context.Context) {
 		d.console.above(func() { d.console.ui.printf("%s", code.text(d.console.ui.outColour)) })
 	}
 	d.console.line("", "or open this link in a client (it works once): %s", uri)
+}
+
+// elsewhere names the domains of accounts in the store that the node does not serve:
+// the configuration had another one.
+func (n *node) elsewhere(ctx context.Context) string {
+	all, err := n.db.AccountDomains(ctx)
+	if err != nil {
+		return ""
+	}
+	return strings.Join(slices.DeleteFunc(all, n.server.Hosts), ", ")
 }
 
 // firstInvitation is a link for the first account: the one of an earlier start

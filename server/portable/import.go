@@ -68,7 +68,7 @@ func Import(ctx context.Context, st store.Store, r io.Reader, o ImportOptions) (
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	i := &importer{scanner: newScanner(r), ctx: ctx, st: st, ImportOptions: o, noted: map[string]bool{}}
+	i := &importer{scanner: newScanner(r), ctx: ctx, st: st, ImportOptions: o, noted: map[string]bool{}, claims: map[address.Address][]address.Address{}}
 	root, err := i.next()
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
@@ -85,7 +85,7 @@ func Import(ctx context.Context, st store.Store, r io.Reader, o ImportOptions) (
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return i.report, err
+	return i.report, errors.Join(err, i.agree(context.WithoutCancel(ctx)))
 }
 
 type importer struct {
@@ -95,6 +95,9 @@ type importer struct {
 	st     store.Store
 	report Report
 	noted  map[string]bool
+	// claims are the accounts of domains here that imported lists say are seen, with
+	// whose lists these are.
+	claims map[address.Address][]address.Address
 }
 
 // each calls f for every child of the element that is open. f reads it to its end.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -284,6 +285,51 @@ func TestAfterKill(t *testing.T) {
 	}
 	if r := load(t, db, user("")); !errors.Is(r.Accounts[0].Err, portable.ErrExists) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A file cannot say that somebody sees an account here that has not granted it.
+func TestClaims(t *testing.T) {
+	db := open(t)
+	roster := func(name, items string) string {
+		return "<user name='" + name + "' password='my password'><query xmlns='jabber:iq:roster'>" + items + "</query></user>"
+	}
+	item := func(name, sub string) string {
+		return "<item jid='" + name + "@example.org' subscription='" + sub + "' name='as it was'/>"
+	}
+	file := func(users ...string) string {
+		return "<server-data xmlns='urn:xmpp:pie:0'><host jid='example.org'>" + strings.Join(users, "") + "</host></server-data>"
+	}
+	load(t, db, file(roster("juliet", item("romeo", "from")+item("tybalt", "to"))))
+	r := load(t, db, file(
+		roster("romeo", item("juliet", "both")+item("mercutio", "both")),
+		roster("tybalt", item("juliet", "both")+item("romeo", "to")+item("paris", "to")),
+		roster("mercutio", item("romeo", "both")),
+	))
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "tybalt@example.org") {
+		t.Errorf("notes %q", r.Notes)
+	}
+	for owner, want := range map[string]string{
+		"romeo":    "juliet both, mercutio both",
+		"tybalt":   "juliet from, paris to, romeo none", // paris may come yet
+		"mercutio": "romeo both",
+		"juliet":   "romeo from, tybalt to",
+	} {
+		r, err := db.Roster(t.Context(), servertest.Address(t, owner+"@example.org"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, it := range r.Items {
+			got = append(got, it.Contact.Local+" "+map[store.Subscription]string{store.SubNone: "none", store.SubTo: "to", store.SubFrom: "from", store.SubBoth: "both"}[it.Sub])
+			if it.Name != "as it was" {
+				t.Errorf("%s: %+v", owner, it)
+			}
+		}
+		slices.Sort(got)
+		if text := strings.Join(got, ", "); text != want {
+			t.Errorf("%s: %s, want %s", owner, text, want)
+		}
 	}
 }
 

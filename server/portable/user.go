@@ -415,6 +415,9 @@ func (u *user) finish() error {
 		if it.InRoster {
 			u.result.Contacts++
 		}
+		if it.Sub&store.SubTo != 0 && it.Contact.Local != "" && u.Hosts(it.Contact.Domain) {
+			u.claims[it.Contact] = append(u.claims[it.Contact], u.owner)
+		}
 	}
 	if err := u.st.SetAccountKeys(u.ctx, u.owner, u.keys); err != nil {
 		return err

@@ -223,6 +223,21 @@ func atMost(limit int) int64 {
 	return int64(limit)
 }
 
+// AccountDomains gives the domains of all accounts, in order: also of those that no
+// server here serves, as when the configuration has another domain now.
+func (d *DB) AccountDomains(ctx context.Context) (list []string, err error) {
+	err = d.read(ctx, func(s session) error {
+		return s.each(`SELECT DISTINCT o.domain FROM owner o JOIN account a ON a.owner = o.id ORDER BY o.domain`, nil,
+			func(scan func(...any) error) error {
+				var domain string
+				err := scan(&domain)
+				list = append(list, domain)
+				return err
+			})
+	})
+	return list, err
+}
+
 // ListAccounts implements [Accounts].
 func (d *DB) ListAccounts(ctx context.Context, domain, after string, max int) (list []Account, err error) {
 	err = d.read(ctx, func(s session) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -105,6 +106,11 @@ func TestListAccounts(t *testing.T) {
 		}
 		if fmt.Sprint(got) != fmt.Sprint(names) {
 			t.Errorf("accounts %q, want %q", got, names)
+		}
+		domains, err := d.AccountDomains(ctx)
+		must(t, err)
+		if want := []string{"capulet.example", romeo.Domain}; !slices.Equal(domains, want) {
+			t.Errorf("domains %q, want %q", domains, want)
 		}
 	})
 }
