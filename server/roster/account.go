@@ -18,7 +18,8 @@ type account struct {
 	owner address.Address
 
 	// steps keeps the owner's own subscription stanzas in one order, here and at
-	// the contacts. What contacts send does not take it.
+	// the contacts. Who sends takes the contact's as well (take); what is received
+	// takes none.
 	steps sync.Mutex
 	// write is held by whoever changes the roster: over the storage and the pushes,
 	// which so come in the order of their versions.

@@ -41,15 +41,18 @@ func (m *Module) update(ctx context.Context, a *account, c change) error {
 
 // remove takes a contact off the roster and ends the subscriptions both ways (§2.5.2).
 func (m *Module) remove(ctx context.Context, a *account, contact address.Address) error {
-	a.steps.Lock()
-	defer a.steps.Unlock()
+	done, err := m.take(ctx, a, contact)
+	if err != nil {
+		return err
+	}
+	defer done()
 	a.write.Lock()
 	old := a.item(contact)
 	if !old.InRoster {
 		a.write.Unlock()
 		return server.ErrItemNotFound // §2.5.3
 	}
-	err := m.write(ctx, a, &old, store.RosterItem{Contact: contact})
+	err = m.write(ctx, a, &old, store.RosterItem{Contact: contact})
 	a.write.Unlock()
 	if err != nil {
 		return err

@@ -52,8 +52,11 @@ func (m *Module) send(ctx context.Context, a *account, st *server.Stanza) error 
 	if contact == a.owner {
 		return nil // everybody sees themselves
 	}
-	a.steps.Lock()
-	defer a.steps.Unlock()
+	done, err := m.take(ctx, a, contact)
+	if err != nil {
+		return err
+	}
+	defer done()
 	before, step, err := m.sendStep(ctx, a, contact, st.Type)
 	if err != nil || !step.Pass {
 		return err
@@ -68,6 +71,35 @@ func (m *Module) send(ctx context.Context, a *account, st *server.Stanza) error 
 		m.show(ctx, a, contact) // §3.1.5
 	}
 	return nil
+}
+
+// take locks the steps of an account and, where that lives here too, of the contact:
+// what the two say to each other at the same time, answers of the server included,
+// happens one after the other, or they would come to stand differently.
+func (m *Module) take(ctx context.Context, a *account, contact address.Address) (done func(), err error) {
+	here, err := m.srv.Exists(ctx, contact)
+	if err != nil {
+		return nil, err
+	}
+	if !here || contact == a.owner {
+		a.steps.Lock()
+		return a.steps.Unlock, nil
+	}
+	e, err := m.accounts.Hold(ctx, contact)
+	if err != nil {
+		return nil, err
+	}
+	first, second := &a.steps, &e.Value.steps
+	if contact.String() < a.owner.String() { // everybody takes two in the same order
+		first, second = second, first
+	}
+	first.Lock()
+	second.Lock()
+	return func() {
+		second.Unlock()
+		first.Unlock()
+		e.Release()
+	}, nil
 }
 
 // sendStep makes the change of the owner's roster.
