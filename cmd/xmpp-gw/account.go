@@ -35,6 +35,10 @@ func accountCommand(u *ui) *cli.Command {
 			accountAction(u, &cli.Command{Name: "disable", Usage: "let nobody log in to an account; what it owns stays", ArgsUsage: "JID"}, 1, accountLock(true)),
 			accountAction(u, &cli.Command{Name: "enable", Usage: "undo disable", ArgsUsage: "JID"}, 1, accountLock(false)),
 			accountAction(u, &cli.Command{
+				Name: "admin", Usage: "let an account administer the server from within a client", ArgsUsage: "JID",
+				Flags: []cli.Flag{&cli.BoolFlag{Name: "off", Usage: "no more"}},
+			}, 1, accountAdmin),
+			accountAction(u, &cli.Command{
 				Name: "invite", Usage: "print a link with which somebody makes an account from a client",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "name", Usage: "keep `NAME` for the guest"},
@@ -244,6 +248,17 @@ func accountLock(disabled bool) func(*accountJob) error {
 		}
 		return j.print(a, "%s can log in again", a.JID)
 	}
+}
+
+func accountAdmin(j *accountJob) error {
+	a, err := j.desk.SetAdmin(j.ctx, j.Args().First(), !j.Bool("off"))
+	if err != nil {
+		return err
+	}
+	if a.Admin {
+		return j.print(a, "%s may administer the server from within a client", a.JID)
+	}
+	return j.print(a, "%s is no administrator any more", a.JID)
 }
 
 func accountInvite(j *accountJob) error {

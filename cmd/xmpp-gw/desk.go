@@ -164,6 +164,24 @@ func (d accountDesk) SetDisabled(ctx context.Context, jid string, disabled bool)
 	return d.account(ctx, what, a)
 }
 
+// SetAdmin is part of [control.Accounts].
+func (d accountDesk) SetAdmin(ctx context.Context, jid string, admin bool) (control.Account, error) {
+	const what = "the account keeps the rights that it has"
+	a, err := d.ask(what, jid)
+	if err != nil {
+		return control.Account{}, err
+	}
+	if !admin && slices.Contains(d.appointed, a) {
+		return control.Account{}, &control.Error{
+			What: what, Why: "the configuration names it as an administrator", Hint: "take it out of admins under [node], and start xmpp-gw again",
+		}
+	}
+	if err := d.db.SetAdmin(ctx, a, admin); err != nil {
+		return control.Account{}, accountRefusal(what, err)
+	}
+	return d.account(ctx, what, a)
+}
+
 // RemoveAccount is part of [control.Accounts].
 func (d accountDesk) RemoveAccount(ctx context.Context, jid string) (control.Account, error) {
 	const what = "the account is not removed"

@@ -381,7 +381,7 @@ func (n *node) notForOthers() error {
 	case n == nil:
 		return errors.New("there is no node; set domain = \"onion\" under [node]")
 	case n.domain == "localhost" || strings.HasSuffix(n.domain, ".localhost"):
-		return fmt.Errorf("the node's domain is %s, where nobody else can have an account; set domain = \"onion\" under [node] and start xmpp-gw again", n.domain)
+		return fmt.Errorf("the node's domain is %s, where nobody else can have an account; set domain = \"onion\" under [node] and start xmpp-gw again, or unpublish it (`xmpp-gw onion unpublish`)", n.domain)
 	}
 	return nil
 }

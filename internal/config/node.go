@@ -69,7 +69,7 @@ var nodeKeys = []key[*Config]{
 		func(c *Config, v value) error { return v.addresses(&c.Node.C2S) }},
 	{"c2s_tls", `[]`, "The same with direct TLS (XEP-0368).",
 		func(c *Config, v value) error { return v.addresses(&c.Node.C2STLS) }},
-	{"admins", `[]`, `Accounts that may administer the node from within a client (XEP-0133), such as "me@localhost". Such a name cannot be chosen by a guest: xmpp-gw account add makes the account.`,
+	{"admins", `[]`, `Accounts that may administer the node from within a client (XEP-0133), such as "me@localhost". Such a name cannot be chosen by a guest: xmpp-gw account add makes the account. Who is taken out of the list stays one until xmpp-gw account admin --off.`,
 		func(c *Config, v value) error { return v.accounts(&c.Node.Admins) }},
 	{"contacts", `[]`, `How the operator is reached (XEP-0157): KIND and address, such as "abuse mailto:abuse@example.org" or "admin xmpp:me@example.org". Kinds: abuse, admin, feedback, sales, security, status, support.`,
 		func(c *Config, v value) error { return v.contacts(&c.Node.Contacts) }},

@@ -79,6 +79,8 @@ type Accounts interface {
 	SetPassword(ctx context.Context, jid, password string) (Account, error)
 	// SetDisabled makes that nobody can log in, or lets them again.
 	SetDisabled(ctx context.Context, jid string, disabled bool) (Account, error)
+	// SetAdmin lets an account administer the node from within a client, or no more.
+	SetAdmin(ctx context.Context, jid string, admin bool) (Account, error)
 	// RemoveAccount removes an account with all that it owns.
 	RemoveAccount(ctx context.Context, jid string) (Account, error)
 	Invite(ctx context.Context, i Invitation) (Invited, error)
@@ -116,6 +118,11 @@ func (s *Server) accountRoutes(mux *http.ServeMux) {
 	for verb, disabled := range map[string]bool{"disable": true, "enable": false} {
 		mux.HandleFunc("POST /v1/accounts/{jid}/"+verb, handle(func(r *http.Request, _ nothing) (any, error) {
 			return d.SetDisabled(r.Context(), r.PathValue("jid"), disabled)
+		}))
+	}
+	for verb, admin := range map[string]bool{"appoint": true, "dismiss": false} {
+		mux.HandleFunc("POST /v1/accounts/{jid}/"+verb, handle(func(r *http.Request, _ nothing) (any, error) {
+			return d.SetAdmin(r.Context(), r.PathValue("jid"), admin)
 		}))
 	}
 	mux.HandleFunc("DELETE /v1/accounts/{jid}", handle(func(r *http.Request, _ nothing) (any, error) {
@@ -224,6 +231,16 @@ func (c *Client) SetDisabled(ctx context.Context, jid string, disabled bool) (a 
 	verb := "enable"
 	if disabled {
 		verb = "disable"
+	}
+	err = c.ask(ctx, http.MethodPost, accountPath(jid, verb), nothing{}, &a)
+	return a, err
+}
+
+// SetAdmin gives an account an administrator's rights, or takes them; see [Accounts].
+func (c *Client) SetAdmin(ctx context.Context, jid string, admin bool) (a Account, err error) {
+	verb := "dismiss"
+	if admin {
+		verb = "appoint"
 	}
 	err = c.ask(ctx, http.MethodPost, accountPath(jid, verb), nothing{}, &a)
 	return a, err

@@ -31,6 +31,10 @@ func (fakeAccounts) SetDisabled(_ context.Context, jid string, disabled bool) (A
 	return Account{JID: jid, Disabled: disabled}, nil
 }
 
+func (fakeAccounts) SetAdmin(_ context.Context, jid string, admin bool) (Account, error) {
+	return Account{JID: jid, Admin: admin}, nil
+}
+
 func (fakeAccounts) RemoveAccount(_ context.Context, jid string) (Account, error) {
 	return Account{}, &Error{What: "not " + jid}
 }
@@ -71,6 +75,11 @@ func TestAccounts(t *testing.T) {
 	}
 	for _, disabled := range []bool{true, false} {
 		if a, err := c.SetDisabled(ctx, "a@b", disabled); err != nil || a.JID != "a@b" || a.Disabled != disabled {
+			t.Errorf("%+v, %v", a, err)
+		}
+	}
+	for _, admin := range []bool{true, false} {
+		if a, err := c.SetAdmin(ctx, "a@b", admin); err != nil || a.JID != "a@b" || a.Admin != admin {
 			t.Errorf("%+v, %v", a, err)
 		}
 	}
