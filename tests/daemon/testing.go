@@ -62,11 +62,11 @@ func (d *Daemon) Sessions(t TB, domain string) []control.Session {
 
 // Settle waits until the daemon holds no more than it did before, and fails the
 // test when that does not happen. The runtime keeps its threads, so these and
-// the memory do not count.
+// the memory do not count. It waits long, as other tests may have the processors.
 func (d *Daemon) Settle(t TB, before Usage) {
 	t.Helper()
 	var now Usage
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		var err error
 		if now, err = d.Usage(t.Context()); err != nil {
 			t.Fatalf("%v", err)
