@@ -1,11 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"xmpp-gw/internal/address"
+	"xmpp-gw/internal/config"
 	"xmpp-gw/server/store"
 )
 
@@ -66,5 +70,43 @@ func TestElsewhere(t *testing.T) {
 	}
 	if got := n.elsewhere(t.Context()); got != "example.org, other.example" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A reload reads the certificate again, but not one for a domain that only the next
+// start serves.
+func TestRecertify(t *testing.T) {
+	file := func(domain string) string {
+		text, err := selfSigned(domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(t.TempDir(), domain+".pem")
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	node := func(domain, file string) string {
+		return fmt.Sprintf("[node]\ndomain = %q\ncertificate = %q\nkey = %q\n", domain, file, file)
+	}
+	first := file("example.org")
+	n, p, _ := testNode(t, node("example.org", first))
+	for _, tt := range []struct {
+		text string
+		good bool
+	}{
+		{node("example.org", first), true},
+		{node("example.net", file("example.net")), true},
+		{node("example.org", file("example.net")), false},
+		{node("example.org", filepath.Join(t.TempDir(), "none.pem")), false},
+	} {
+		c, err := config.Parse(filepath.Join(p.state, "config.toml"), []byte(tt.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.recertify(&settings{c}); (err == nil) != tt.good {
+			t.Errorf("%s: %v", tt.text, err)
+		}
 	}
 }

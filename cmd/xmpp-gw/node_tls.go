@@ -58,9 +58,10 @@ func (n *node) setLocal(c certificates) { n.local.Store(&c) }
 
 func (n *node) certificateNow(domain string) (*tls.Config, error) { return (*n.local.Load())(domain) }
 
-// recertify reads the configuration's certificate again.
+// recertify reads the configuration's certificate again, unless that has another
+// domain now, which holds from the next start on.
 func (n *node) recertify(s *settings) error {
-	if n == nil || s.Node.Certificate == "" {
+	if n == nil || s.Node.Certificate == "" || policy.DisplayDomain(s.Node.Domain) != n.domain {
 		return nil
 	}
 	own, err := nodeCertificate(s, n.domain)

@@ -12,6 +12,7 @@
 package invite
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -202,6 +203,19 @@ func usable(i store.Invite, now time.Time) bool {
 	return i.Uses > 0 && (i.Expires.IsZero() || now.Before(i.Expires))
 }
 
+// stands reports whether the inviter's word still counts: an account that was disabled
+// lets nobody in either.
+func (v *Invitations) stands(ctx context.Context, i store.Invite) (bool, error) {
+	if i.Inviter.IsZero() {
+		return true, nil
+	}
+	a, err := v.storage.Account(ctx, i.Inviter)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return !a.Disabled, err
+}
+
 // Invitation is one that was shown and found good.
 type Invitation struct {
 	store.Invite
@@ -220,6 +234,9 @@ func (v *Invitations) Look(ctx context.Context, token, domain string) (*Invitati
 		return nil, err
 	case !i.Account || i.Domain != domain || !usable(i, now):
 		return nil, ErrInvalid
+	}
+	if ok, err := v.stands(ctx, i); err != nil || !ok {
+		return nil, cmp.Or(err, ErrInvalid)
 	}
 	return &Invitation{i, now}, nil
 }
@@ -248,6 +265,9 @@ func (v *Invitations) contact(ctx context.Context, token string, inviter, guest 
 		return nil, nil
 	}
 	if err != nil || !i.Contact || i.Inviter != inviter || !usable(i, now) {
+		return nil, err
+	}
+	if ok, err := v.stands(ctx, i); err != nil || !ok {
 		return nil, err
 	}
 	// XEP-0379 §5.2: of which it is known for whom it is, nobody else can use it.

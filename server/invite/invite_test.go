@@ -141,3 +141,28 @@ func TestLookAndUse(t *testing.T) {
 		t.Errorf("given back: %v", err)
 	}
 }
+
+// Whoever was disabled lets nobody in, and invites as before once enabled again.
+func TestDisabledInviter(t *testing.T) {
+	db := open(t)
+	v := New(db, Options{})
+	if err := db.CreateAccount(t.Context(), store.Account{Address: romeo}, nil); err != nil {
+		t.Fatal(err)
+	}
+	i, _, err := v.Create(t.Context(), Request{Domain: "example.org", Inviter: romeo, Account: true, Contact: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest := address.Address{Local: "guest", Domain: "example.net"}
+	for _, disabled := range []bool{true, false} {
+		if err := db.SetDisabled(t.Context(), romeo, disabled); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Look(t.Context(), i.Token, "example.org"); (err == nil) == disabled || disabled && !errors.Is(err, ErrInvalid) {
+			t.Errorf("disabled %v: an account: %v", disabled, err)
+		}
+		if c, err := v.contact(t.Context(), i.Token, romeo, guest); err != nil || (c != nil) == disabled {
+			t.Errorf("disabled %v: a contact: %v, %v", disabled, c, err)
+		}
+	}
+}
