@@ -29,7 +29,7 @@ test: ## install what the tests need, then run all of them
 	$(GO) test -race ./...
 	$(MAKE) --no-print-directory e2e
 
-test-unit: ## the tests that need no servers: about a minute
+test-unit: ## the tests that need no servers: a few minutes
 	$(GO) test -race ./...
 
 # One package after the other, as each starts servers; never from the cache, as
