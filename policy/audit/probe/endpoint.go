@@ -23,7 +23,8 @@ func (s spot) what(probe string) string {
 func (r *run) endpoint(ctx context.Context, e *audit.Endpoint) {
 	s := spot{at: e.At, service: e.Service, domain: r.target.Domain, dialer: r.Dialer}
 	var took time.Duration
-	if why := r.step(ctx, s.what("stream"), func(ctx context.Context) (err error) {
+	// A circuit may have to be built for it, which the others find ready.
+	if why := r.within(ctx, 2*r.Step, s.what("stream"), func(ctx context.Context) (err error) {
 		took, err = r.first(ctx, s, e)
 		return err
 	}); why != "" {

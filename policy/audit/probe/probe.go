@@ -184,9 +184,14 @@ var errSlow = errors.New("there was no end of it within the time for one probe")
 // step is one probe: within its budget and beside others. What it returns is why it
 // could not see what it should.
 func (r *run) step(ctx context.Context, what string, probe func(ctx context.Context) error) string {
+	return r.within(ctx, r.Step, what, probe)
+}
+
+// within is step with another budget.
+func (r *run) within(ctx context.Context, budget time.Duration, what string, probe func(ctx context.Context) error) string {
 	free, err := r.slot(ctx)
 	if err == nil {
-		inner, cancel := context.WithTimeout(ctx, r.Step)
+		inner, cancel := context.WithTimeout(ctx, budget)
 		err = probe(inner)
 		if err != nil && inner.Err() != nil {
 			err = errSlow

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"io"
+	"slices"
 	"strings"
 
 	"xmpp-gw/internal/xmppstream"
@@ -95,7 +96,7 @@ func addField(seen *audit.Registration, name string) {
 		seen.Invite = true
 	}
 	seen.Offered = true
-	if len(seen.Fields) < maxKept {
-		seen.Fields = append(seen.Fields, clip(name))
+	if name = clip(name); len(seen.Fields) < maxKept && !slices.Contains(seen.Fields, name) {
+		seen.Fields = append(seen.Fields, name) // a data form repeats the old fields
 	}
 }

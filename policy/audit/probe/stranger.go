@@ -40,14 +40,19 @@ func (s spot) inject(ctx context.Context, seen *audit.Injection) error {
 	if _, err := l.ready(s.headerOf(injected)); err != nil {
 		return err
 	}
+	var clear []byte // what came in place of TLS
 	l.raw.first = func(b []byte) error {
 		if b[0] != 22 && b[0] != 21 { // neither handshake nor alert (RFC 8446 §5.1)
-			seen.AfterClear = clip(string(b))
+			clear = append(clear, b...)
 			return errNotTLS
 		}
 		return nil
 	}
 	if _, err := l.shake(ctx, s.config()); err != nil {
+		if len(clear) > 0 {
+			seen.AfterClear = l.afterClear(ctx, clear)
+			return nil
+		}
 		if ctx.Err() != nil {
 			return err
 		}
@@ -64,8 +69,33 @@ func (s spot) inject(ctx context.Context, seen *audit.Injection) error {
 	return nil
 }
 
-// headerOf is the text of a stream header for a domain.
-func (s spot) headerOf(domain string) string { return (&line{spot: s}).headerText(domain) }
+// afterClear is what the server says in the clear behind <proceed/>, empty if that is
+// only that it ends the stream: so does one that noticed.
+func (l *line) afterClear(ctx context.Context, clear []byte) string {
+	const tls = "\x15\x16" // how its records begin; neither may be in XML
+	if until, ok := ctx.Deadline(); ok && ctx.Err() == nil && !bytes.ContainsAny(clear, tls) {
+		if soon := time.Now().Add(time.Second); soon.Before(until) {
+			until = soon
+		}
+		_ = l.raw.SetReadDeadline(until)
+		more, _ := io.ReadAll(io.LimitReader(l.raw.Conn, 2<<10))
+		clear = append(clear, more...)
+	}
+	if i := bytes.IndexAny(clear, tls); i >= 0 {
+		clear = clear[:i]
+	}
+	if bytes.Contains(clear, []byte("<stream:error")) {
+		return ""
+	}
+	return clip(string(clear))
+}
+
+// headerOf is the text of a stream header for a domain, without an XML declaration:
+// in the middle of a stream that alone would make it an error.
+func (s spot) headerOf(domain string) string {
+	text := (&line{spot: s}).headerText(domain)
+	return text[strings.Index(text, "<stream:"):]
+}
 
 // unknownHost opens a stream to a domain that the server cannot serve (RFC 6120
 // §4.9.3.6), before TLS where there is a stream before it.
@@ -131,6 +161,14 @@ func (s spot) fill(ctx context.Context, seen *audit.Preauth) error {
 		}
 		return false
 	})
+	if err == nil && !ended.Load() {
+		// A server that reads slowly, to slow us down, comes to its limit later.
+		select {
+		case <-over:
+		case <-ctx.Done():
+		case <-time.After(max(fillPatience, 2*patience)):
+		}
+	}
 	met := ended.Load() || err != nil && ctx.Err() == nil
 	seen.Bytes = int(sent.Load())
 	seen.Limited = seen.Limited || met
@@ -142,6 +180,10 @@ func (s spot) fill(ctx context.Context, seen *audit.Preauth) error {
 	return nil
 }
 
+// fillPatience is how long a word against too large an element is waited for when all
+// of it was sent.
+const fillPatience = 2500 * time.Millisecond
+
 // pour writes the element: a piece, and then each time as much as there is already,
 // so that the size at which it is stopped is known to a factor of two. Before each it
 // asks whether to go on.
@@ -150,10 +192,10 @@ func pour(w io.Writer, sent *atomic.Int64, more func() bool) error {
 		return err
 	}
 	for size := int64(fillPiece); sent.Load() < fillBytes; size = sent.Load() {
+		sent.Add(size) // in part, if it is stopped in the middle
 		if _, err := w.Write(bytes.Repeat([]byte{'x'}, int(size))); err != nil {
 			return err
 		}
-		sent.Add(size)
 		if !more() {
 			break
 		}

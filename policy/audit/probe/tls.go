@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -67,13 +68,19 @@ func versionName(v uint16) string { return strings.TrimPrefix(tls.VersionName(v)
 func (r *run) versions(ctx context.Context, s spot, t *audit.TLS) {
 	var mu sync.Mutex // for t
 	var wg sync.WaitGroup
+	shown := maps.Clone(t.Versions) // by the first handshake
+	_, best := shown["1.3"]
 	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
+		name := versionName(v)
+		_, known := shown[name]
 		wg.Go(func() {
-			name := versionName(v)
-			why := r.step(ctx, s.what("TLS "+name), func(ctx context.Context) error {
-				_, err := s.greet(ctx, v, every())
-				return err
-			})
+			why := ""
+			if !known {
+				why = r.step(ctx, s.what("TLS "+name), func(ctx context.Context) error {
+					_, err := s.greet(ctx, v, every())
+					return err
+				})
+			}
 			mu.Lock()
 			t.Versions[name] = why
 			mu.Unlock()
@@ -86,7 +93,7 @@ func (r *run) versions(ctx context.Context, s spot, t *audit.TLS) {
 			}
 		})
 	}
-	if _, best := t.Versions["1.3"]; !best {
+	if !best {
 		wg.Go(func() {
 			why := r.step(ctx, s.what("TLS 1.3"), func(ctx context.Context) error {
 				_, err := s.handshake(ctx, func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 })
