@@ -2,7 +2,6 @@ package audit
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -138,11 +137,13 @@ func askDeanon(j *judge) {
 			*to = append(*to, what)
 		}
 	}
-	for _, c := range o.Clearnet {
-		if _, err := netip.ParseAddr(c); err == nil {
-			c = c + " (address)"
+	for _, c := range o.Clearnet { // "NAME, and where"
+		name, _, _ := strings.Cut(c, " ")
+		if within(hostOf(strings.TrimRight(name, ",:;")), o.Twin) {
+			twin = append(twin, c)
+		} else {
+			names = append(names, c)
 		}
-		names = append(names, c)
 	}
 	seen := o.Reached
 	for i := range j.Endpoints {

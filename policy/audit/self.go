@@ -16,6 +16,7 @@ type SelfObservation struct {
 	CA        *CA
 	Trust     []TrustStore
 	Weaker    []Weaker
+	Settings  bool // settings were compared with the defaults
 	Tor       *TorState
 	Clock     *Clock
 
@@ -213,8 +214,8 @@ func askTrust(j *judge) {
 
 func askWeaker(j *judge) {
 	s := j.Self
-	if s.WeakerErr != "" {
-		j.unknown(thisMachine, "%s", s.WeakerErr)
+	if s.WeakerErr != "" || !s.Settings {
+		j.unknown(thisMachine, "not compared with the defaults %s", s.WeakerErr)
 		return
 	}
 	for _, w := range s.Weaker {

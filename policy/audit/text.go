@@ -1,0 +1,264 @@
+package audit
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Output writes reports. Its zero value writes without colour, and passes and what
+// was skipped in one line a group.
+type Output struct {
+	Version string // of this program
+	Colour  bool   // text only
+	Width   int    // of the terminal, in characters; 0 is 100
+	All     bool   // text and Markdown: each pass and each skip on its own line
+	NoFix   bool   // text and Markdown: without what to do
+	Level   Severity
+}
+
+// titles are the groups' names for people.
+func title(group string) string {
+	names := map[string]string{"dns": "DNS", "dane": "DANE", "caa": "CAA", "tls": "TLS", "cert": "Certificate", "sasl": "Login", "cb": "Channel binding",
+		"reg": "Registration", "s2s": "Servers", "stream": "Streams", "limit": "Limits", "info": "Disclosure", "onion": "Onion service", "witness": "Witness",
+		"suite": "Compliance", "self": "This machine", "egress": "Ways out"}
+	if n, ok := names[group]; ok {
+		return n
+	}
+	return Clean(group)
+}
+
+// merged is a finding that holds for several targets.
+type merged struct {
+	Finding
+	targets []string
+}
+
+// groups are the findings by group, the group with the worst one first; those that
+// say the same of several targets are one.
+func (r *Report) groups() (names []string, by map[string][]*merged) {
+	by = map[string][]*merged{}
+	for _, f := range r.Findings {
+		g := Group(f.ID)
+		if !slices.Contains(names, g) {
+			names = append(names, g)
+		}
+		i := slices.IndexFunc(by[g], func(m *merged) bool {
+			return m.ID == f.ID && m.Verdict == f.Verdict && m.Severity == f.Severity && m.Evidence == f.Evidence
+		})
+		if i >= 0 {
+			by[g][i].targets = append(by[g][i].targets, f.Target)
+		} else {
+			by[g] = append(by[g], &merged{f, []string{f.Target}})
+		}
+	}
+	return names, by
+}
+
+// where is where a finding holds, unless that is the target of the report.
+func (m *merged) where(r *Report) string {
+	if len(m.targets) == 1 && m.targets[0] == r.Target {
+		return ""
+	}
+	if len(m.targets) > 3 {
+		return fmt.Sprintf("%s and %d more", m.targets[0], len(m.targets)-1)
+	}
+	return list(m.targets, "")
+}
+
+func paint(on bool, colour, s string) string {
+	if !on || s == "" {
+		return s
+	}
+	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+func (v Verdict) colour() string {
+	return map[Verdict]string{Fail: "31", Warn: "33", Unknown: "36", Pass: "32", Skip: "2"}[v]
+}
+
+// summary is the counts in words.
+func (r *Report) summary() string {
+	var parts []string
+	for _, c := range []struct {
+		v    Verdict
+		word string
+	}{{Fail, "failed"}, {Warn, "warnings"}, {Unknown, "unknown"}, {Pass, "passed"}, {Skip, "skipped"}} {
+		if n := r.Count(c.v); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, c.word))
+		}
+	}
+	return list(parts, "nothing was looked at")
+}
+
+func gradeOf(r *Report) string {
+	if r.Grade == "" {
+		return "–"
+	}
+	return r.Grade
+}
+
+// Text writes reports for a person: the worst first, in groups; a table at the end
+// where there are several.
+func (o Output) Text(w io.Writer, reports []*Report) error {
+	var b bytes.Buffer
+	for i, r := range reports {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		o.text(&b, r)
+	}
+	if len(reports) > 1 {
+		b.WriteByte('\n')
+		table(&b, reports)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (o Output) text(b *bytes.Buffer, r *Report) {
+	colour := map[bool]string{true: "1;32", false: "1;33"}[strings.HasPrefix(r.Grade, "A")]
+	if r.Grade == "D" || r.Grade == "F" || r.Grade == "" {
+		colour = "1;31"
+	}
+	fmt.Fprintf(b, "%s  %s", paint(o.Colour, "1", Clean(r.Target)), paint(o.Colour, colour, "grade "+gradeOf(r)))
+	if r.Via != "" {
+		fmt.Fprintf(b, "  (via %s)", Clean(r.Via))
+	}
+	fmt.Fprintf(b, "\n  %s\n  %s\n", r.Rule, r.summary())
+	names, by := r.groups()
+	for _, g := range names {
+		fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", title(g)))
+		o.group(b, r, by[g])
+	}
+	if r.Met != nil {
+		fmt.Fprintf(b, "\n%s %s\n", paint(o.Colour, "1", "Policy"), r.Met.String())
+		for _, u := range r.Met.Unmet {
+			o.wrap(b, "  ", "    ", Clean(u.String()))
+		}
+	}
+}
+
+func (o Output) group(b *bytes.Buffer, r *Report, found []*merged) {
+	quiet := map[Verdict][]string{}
+	for _, m := range found {
+		if !o.All && (m.Verdict == Pass || m.Verdict == Skip || m.Severity < o.Level) {
+			if !slices.Contains(quiet[m.Verdict], m.ID) {
+				quiet[m.Verdict] = append(quiet[m.Verdict], m.ID)
+			}
+			continue
+		}
+		word := m.Verdict.String()
+		if m.Verdict == Fail || m.Verdict == Warn {
+			word += " " + m.Severity.String()
+		}
+		text := m.ID
+		if at := m.where(r); at != "" {
+			text += " at " + at
+		}
+		if m.Evidence != "" {
+			text += ": " + m.Evidence
+		}
+		if m.Verdict == Fail || m.Verdict == Warn {
+			text += " [" + m.Reference + "]"
+		}
+		pad := strings.Repeat(" ", max(1, 15-utf8.RuneCountInString(word)))
+		o.wrap(b, "  "+paint(o.Colour, m.Verdict.colour(), word)+pad, strings.Repeat(" ", 17), lines(text))
+		if !o.NoFix {
+			for _, line := range m.fixes() {
+				o.wrap(b, strings.Repeat(" ", 17)+"→ ", strings.Repeat(" ", 19), line)
+			}
+		}
+	}
+	for _, v := range []Verdict{Fail, Warn, Unknown, Pass, Skip} {
+		if ids := quiet[v]; len(ids) > 0 {
+			pad := strings.Repeat(" ", 15-len(v.String()))
+			o.wrap(b, "  "+paint(o.Colour, v.colour(), v.String())+pad, strings.Repeat(" ", 17), list(ids, ""))
+		}
+	}
+}
+
+// cleanFix is Fix, safe to print; nil where there is none.
+func (f Finding) cleanFix() map[string]string {
+	clean := map[string]string{}
+	for name, line := range f.Fix {
+		clean[name] = lines(line)
+	}
+	return clean
+}
+
+// fixes are the lines of what to do, for all servers first.
+func (f Finding) fixes() (said []string) {
+	for _, name := range sortedKeys(f.Fix) {
+		line := f.Fix[name]
+		if name != "" {
+			line = name + ": " + line
+		}
+		said = append(said, lines(line))
+	}
+	return said
+}
+
+// lines is [Clean] for text of ours that has clean text within and may be longer.
+func lines(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		n := min(len(s), 200)
+		for n < len(s) && !utf8.RuneStart(s[n]) {
+			n++
+		}
+		b.WriteString(Clean(s[:n]))
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// wrap writes text in lines of at most Width characters where it has blanks. first
+// begins the first line, and may have colour; next the others, and says how wide
+// both are.
+func (o Output) wrap(b *bytes.Buffer, first, next, text string) {
+	width := o.Width
+	if width <= 0 {
+		width = 100
+	}
+	width = max(width-utf8.RuneCountInString(next), 20)
+	b.WriteString(first)
+	at := 0
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at+1+n > width:
+			b.WriteString("\n" + next)
+			at = 0
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	b.WriteByte('\n')
+}
+
+// table is one line a target.
+func table(b *bytes.Buffer, reports []*Report) {
+	wide := len("target")
+	for _, r := range reports {
+		wide = max(wide, utf8.RuneCountInString(r.Target))
+	}
+	line := func(target, grade string, cells ...any) {
+		fmt.Fprintf(b, "%s%s  %-5s", target, strings.Repeat(" ", wide-utf8.RuneCountInString(target)), grade)
+		for _, c := range cells {
+			fmt.Fprintf(b, " %7v", c)
+		}
+		b.WriteByte('\n')
+	}
+	line("target", "grade", "fail", "warn", "unknown", "pass", "skip")
+	for _, r := range reports {
+		line(r.Target, gradeOf(r), r.Count(Fail), r.Count(Warn), r.Count(Unknown), r.Count(Pass), r.Count(Skip))
+	}
+}
