@@ -21,7 +21,7 @@ func dnsChecks() []question {
 		srv("dns.srv.c2s-tls", "_xmpps-client._tcp", "SRV for clients with direct TLS leads somewhere", true, "XEP-0368 §3", "5223"),
 		srv("dns.srv.s2s", "_xmpp-server._tcp", "SRV for servers with STARTTLS leads somewhere", false, "RFC 6120 §3.2.1", "5269"),
 		srv("dns.srv.s2s-tls", "_xmpps-server._tcp", "SRV for servers with direct TLS leads somewhere", true, "XEP-0368 §3", "5270"),
-		{"dns.hostmeta", "host-meta names the WebSocket, over TLS only", Low, "XEP-0156 §3",
+		{"dns.hostmeta", "host-meta names the WebSocket, over TLS only", Low, "XEP-0156 §2",
 			fix(`modules_enabled = { "websocket", "http_altconnect" }  -- http_altconnect is of prosody-modules; https must answer at the domain itself`,
 				`request_handlers: {/.well-known/host-meta: mod_host_meta, /.well-known/host-meta.json: mod_host_meta}  # and mod_host_meta: {websocket_url: "wss://@HOST@:5443/ws"}`, ""), askHostMeta},
 		{"dns.dnssec", "the domain's DNS is signed, and the signatures hold", High, "RFC 4035 §5",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -42,8 +43,10 @@ func (o Output) Markdown(w io.Writer, reports []*Report) error {
 func (o Output) markdown(b *bytes.Buffer, r *Report, found []*merged) {
 	quiet := map[Verdict][]string{}
 	for _, m := range found {
-		if !o.All && (m.Verdict == Pass || m.Verdict == Skip || m.Severity < o.Level) {
-			quiet[m.Verdict] = append(quiet[m.Verdict], code(m.ID))
+		if !o.loud(m) {
+			if id := code(m.ID); !slices.Contains(quiet[m.Verdict], id) {
+				quiet[m.Verdict] = append(quiet[m.Verdict], id)
+			}
 			continue
 		}
 		fmt.Fprintf(b, "- **%s** (%s) %s", m.Verdict, m.Severity, code(m.ID))

@@ -101,7 +101,7 @@ const maxClockOffset = time.Minute
 func selfChecks() []question {
 	return []question{
 		{"self.listen", "nothing listens beyond this machine without TLS and need", Critical, "RFC 7590 §3.1", fix("", "", `[listen] c2s = ["127.0.0.1:5222", "[::1]:5222"]; client_tls = "required"`), askListen},
-		{"self.files", "files are ours, and others cannot read secrets", Critical, "design", fix("", "", "chmod go-rwx FILE; chown to the user that runs xmpp-gw"), askFiles},
+		{"self.files", "files are ours, and others cannot read secrets", Critical, "docs/security.md", fix("", "", "chmod go-rwx FILE; chown to the user that runs xmpp-gw"), askFiles},
 		{"self.ca", "the local authority's key is safe", Critical, "RFC 5280 §4.2.1.10", fix("", "", "xmpp-gw trust remove; delete the authority's files; xmpp-gw trust install"), askCA},
 		{"self.trust", "clients can trust the local authority", High, "RFC 6120 §13.7.2", fix("", "", "xmpp-gw trust install"), askTrust},
 		{"self.policy", "no setting is weaker than the default", Medium, "docs/security.md", fix("", "", "take the line out of the configuration; `xmpp-gw policy explain DOMAIN` shows what holds then"), askWeaker},

@@ -130,9 +130,18 @@ func (o Output) text(b *bytes.Buffer, r *Report) {
 	}
 	fmt.Fprintf(b, "\n  %s\n  %s\n", r.Rule, r.summary())
 	names, by := r.groups()
+	var rest []*merged // of groups in which nothing is to be said: one group, so that all fits a screen
 	for _, g := range names {
+		if !slices.ContainsFunc(by[g], o.loud) {
+			rest = append(rest, by[g]...)
+			continue
+		}
 		fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", title(g)))
 		o.group(b, r, by[g])
+	}
+	if len(rest) > 0 {
+		fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", "All else"))
+		o.group(b, r, rest)
 	}
 	if r.Met != nil {
 		fmt.Fprintf(b, "\n%s %s\n", paint(o.Colour, "1", "Policy"), r.Met.String())
@@ -142,10 +151,15 @@ func (o Output) text(b *bytes.Buffer, r *Report) {
 	}
 }
 
+// loud reports whether a finding has a line of its own.
+func (o Output) loud(m *merged) bool {
+	return o.All || m.Verdict != Pass && m.Verdict != Skip && m.Severity >= o.Level
+}
+
 func (o Output) group(b *bytes.Buffer, r *Report, found []*merged) {
 	quiet := map[Verdict][]string{}
 	for _, m := range found {
-		if !o.All && (m.Verdict == Pass || m.Verdict == Skip || m.Severity < o.Level) {
+		if !o.loud(m) {
 			if !slices.Contains(quiet[m.Verdict], m.ID) {
 				quiet[m.Verdict] = append(quiet[m.Verdict], m.ID)
 			}
