@@ -61,6 +61,7 @@ func TestGoodServer(t *testing.T) {
 	good := server{cert: l.cert(lab.CALeaf{Names: []string{domain}})}
 	direct, s2s, web := good, good, good
 	direct.direct, s2s.s2s = true, true
+	s2s.cert = l.cert(lab.CALeaf{SRV: []string{"_xmpp-server." + domain}})
 	l.start("xmpp.test:5222", good.run)
 	l.start("xmpp.test:5223", direct.run)
 	l.start("xmpp.test:5269", s2s.run)
@@ -118,7 +119,7 @@ func TestGoodServer(t *testing.T) {
 		is(name+"TLS error", e.TLS.Err, "")
 		is(name+"chain", e.TLS.ChainErr, "")
 		is(name+"name", e.TLS.NameErr, "")
-		is(name+"identity", e.TLS.Identity, "DNS-ID "+domain)
+		is(name+"identity", e.TLS.Identity, map[audit.Service]string{audit.C2S: "DNS-ID " + domain, audit.S2S: "SRV-ID _xmpp-server." + domain}[e.Service])
 		is(name+"group", e.TLS.Group, "X25519MLKEM768")
 		is(name+"PQ", e.TLS.PQ, true)
 		is(name+"exporter", e.TLS.Exporter, true)
@@ -310,7 +311,7 @@ func TestHostile(t *testing.T) {
 			host := fmt.Sprintf("hostile%d.test", i)
 			l.start(host+":5222", tt.run)
 			seen, err := Probe(t.Context(), Target{Domain: domain, Endpoints: []policy.Endpoint{at("starttls://" + host)}},
-				Options{Dialer: l.net, Roots: l.ca.Pool(), Budget: 4 * time.Second, Step: 700 * time.Millisecond})
+				Options{Dialer: l.net, Roots: l.ca.Pool(), Budget: 20 * time.Second, Step: 700 * time.Millisecond})
 			if err != nil {
 				t.Errorf("%s: %v", tt.name, err)
 				return
