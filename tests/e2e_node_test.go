@@ -42,7 +42,9 @@ func testNode(t *testing.T, g *world) {
 
 	// One of them is on the machine of the node, the other one anywhere.
 	jidA, jidB := "romeo@"+domain, "juliet@"+domain
-	a := peers.Login(t, peers.Slixmpp, through(node.Daemon, peers.StartTLS, jidA))
+	here := through(node.Daemon, peers.StartTLS, jidA)
+	here.Mended = true
+	a := peers.Login(t, peers.Slixmpp, here)
 	b := peers.Login(t, peers.Slixmpp, through(far, peers.DirectTLS, jidB))
 	converse(t, a, jidA, b, jidB)
 	if s := only(t, node.Daemon, domain); s.Route != "node" {

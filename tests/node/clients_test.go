@@ -114,7 +114,7 @@ func (b *bundled) credentials(t *testing.T, name string, mode peers.TLSMode) pee
 	t.Helper()
 	jid := name + "@" + b.domain
 	b.account(t, jid)
-	return peers.Credentials{JID: jid, Password: passwordOf(jid), Addr: b.addr[mode], TLS: mode, CA: b.ca}
+	return peers.Credentials{JID: jid, Password: passwordOf(jid), Addr: b.addr[mode], TLS: mode, CA: b.ca, Mended: true}
 }
 
 // Real clients, and what people do with them.

@@ -23,6 +23,9 @@ type Credentials struct {
 	Register  bool   // make the account first, in-band (XEP-0077)
 	Mechanism string // the only SASL mechanism to use
 	Resume    bool   // come back and resume (XEP-0198) when the connection breaks
+	// Mended makes it log in where channel binding failed without saying that the
+	// server offers none, as slixmpp 1.8 does by itself.
+	Mended bool
 }
 
 func (c *Credentials) check() (host string, port int, err error) {

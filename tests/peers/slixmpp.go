@@ -90,7 +90,7 @@ func scripted(ctx context.Context, library string, text []byte, cred Credentials
 	err = c.tell(map[string]any{
 		"jid": jid, "password": cred.Password, "host": host, "port": port, "tls": cred.TLS, "ca": cred.CA,
 		"socks": cred.SOCKS, "register": cred.Register, "mechanism": cred.Mechanism,
-		"resume": cred.Resume,
+		"resume": cred.Resume, "mended": cred.Mended,
 	})
 	if err == nil {
 		c.online, _, err = c.events.wait(ctx, c.p.done, 0, func(e Event) bool {

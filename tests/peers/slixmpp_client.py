@@ -6,7 +6,8 @@ happened. The end of standard input ends the session.
 
     login     {"jid", "password", "host", "port", "tls": "starttls|direct|none",
                "ca": PEM file or "", "socks": "host:port", "unix:path" or "", "register": bool,
-               "mechanism": the only one to use, or "", "resume": bool}
+               "mechanism": the only one to use, or "", "resume": bool,
+               "mended": bool}
     commands  {"do": "send", "to", "body"}, and those with an answer, do_… below
     events    online, message, registered, resumed, error, failed, offline,
               carbon, published, and the answers
@@ -79,7 +80,8 @@ class Client(slixmpp.ClientXMPP):
             self.register_plugin("xep_0198")
         if login["mechanism"]:
             self["feature_mechanisms"].use_mech = login["mechanism"]
-        self["feature_mechanisms"].sasl_callback = self.without_binding
+        if login["mended"]:
+            self["feature_mechanisms"].sasl_callback = self.without_binding
         if login["ca"]:
             self.ca_certs = login["ca"]
         for event, handler in {
@@ -189,8 +191,8 @@ class Client(slixmpp.ClientXMPP):
     def without_binding(self, required, optional):
         # slixmpp 1.8 binds to tls-unique in TLS 1.3 too, where there is no such thing
         # (RFC 9266 §3); ejabberd takes that. Elsewhere -PLUS fails, and then slixmpp
-        # tells the server that it offers no binding, which looks like a downgrade. So
-        # it has none from then on.
+        # tells the server that it offers no binding, which looks like a downgrade.
+        # Mended, it has none from then on.
         found = self["feature_mechanisms"]._default_credentials(required, optional)
         if self.plus_failed:
             found["channel_binding"] = None
