@@ -3,6 +3,7 @@
 package tests_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -212,7 +213,7 @@ func (w *onionWorld) testClientAuthorization(t *testing.T) {
 
 	command(t, gw, "onion auth remove", private.Address)
 	command(t, gw, "onion auth add", juliet)
-	alice := peers.Login(t, peers.Slixmpp, through(gw, peers.StartTLS, jid))
+	alice := arrive(t, through(gw, peers.StartTLS, jid))
 	if err := alice.Ping(deadline(t)); err != nil {
 		t.Error(err)
 	}
@@ -223,7 +224,26 @@ func (w *onionWorld) testClientAuthorization(t *testing.T) {
 	refused("is wrong or was withdrawn (SOCKS code F5); ask its operator for a new key")
 	command(t, gw, "onion auth remove", private.Address)
 	command(t, gw, "onion auth add", romeo)
-	peers.Login(t, peers.Slixmpp, through(gw, peers.StartTLS, jid))
+	arrive(t, through(gw, peers.StartTLS, jid))
+}
+
+// arrive logs in, and tries again as a person would: where a service has just changed
+// its introduction points, Tor may wait in vain at an old one, for two minutes.
+func arrive(t *testing.T, cred peers.Credentials) *peers.SlixmppClient {
+	t.Helper()
+	for tries := 1; ; tries++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		c, err := peers.Slixmpp(ctx, cred)
+		cancel()
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+			return c
+		}
+		if tries == 4 {
+			t.Fatal(err)
+		}
+		t.Logf("try %d: %v", tries, err)
+	}
 }
 
 // testRotate: for the time of the overlap both addresses answer.

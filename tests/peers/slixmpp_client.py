@@ -199,7 +199,7 @@ class Client(slixmpp.ClientXMPP):
         return found
 
     def on_failed_auth(self, failure):
-        if self["feature_mechanisms"].mech.name.endswith("-PLUS"):
+        if self.login["mended"] and self["feature_mechanisms"].mech.name.endswith("-PLUS"):
             self.plus_failed = True  # and it goes on with the next mechanism
         else:
             self.fail("authentication", failure["text"], failure["condition"])
