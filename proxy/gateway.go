@@ -142,7 +142,7 @@ type Gateway struct {
 
 	links  resolve.Links // what domains' web servers said
 	broken atomic.Uint64 // upstream legs that could not be opened, or broke
-	tidy  tidy
+	tidy   tidy
 }
 
 // Live is the part of a gateway's configuration that a reload replaces; the
