@@ -157,18 +157,17 @@ func dial(t *testing.T, socks, user, addr string) (net.Conn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	return dialContext(ctx, t, socks, user, addr)
+	return dialContext(ctx, socks, user, addr)
 }
 
-func dialContext(ctx context.Context, t *testing.T, socks, user, addr string) (net.Conn, error) {
-	t.Helper()
+func dialContext(ctx context.Context, socks, user, addr string) (net.Conn, error) {
 	network, address := "tcp", socks
 	if path, ok := strings.CutPrefix(socks, "unix:"); ok {
 		network, address = "unix", path
 	}
 	d, err := proxy.SOCKS5(network, address, &proxy.Auth{User: user, Password: "p"}, nil)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	return d.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
 }

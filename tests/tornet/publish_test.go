@@ -102,7 +102,7 @@ func nowhere(t *testing.T, why, address string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if c, err := dialContext(ctx, t, managed.SOCKS(), "gone"+time.Now().String(), address+":5222"); err == nil {
+	if c, err := dialContext(ctx, managed.SOCKS(), "gone"+time.Now().String(), address+":5222"); err == nil {
 		c.Close()
 		t.Errorf("%s: connected", why)
 	}
