@@ -29,6 +29,8 @@ import (
 	"sync"
 	"time"
 
+	"mellium.im/xmpp/jid"
+
 	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/policy"
@@ -68,6 +70,9 @@ type Options struct {
 	// endpoint go on in any case.
 	Idle time.Duration
 	S2S  bool // look at the endpoints for other servers too
+	// Login is an account to log in with, for what strangers are not shown; nil:
+	// nobody logs in. See [Login].
+	Login *Login
 	// Parallel is how many connections may be open at a time; zero: 8.
 	Parallel int
 	// Progress gets a line when a probe ends; nil: nobody does. It is called by
@@ -96,11 +101,17 @@ func Probe(ctx context.Context, target Target, o Options) (*audit.Observation, e
 		return nil, fmt.Errorf("nothing was looked at: the domain cannot be used: %w", err)
 	}
 	target.Domain = domain
+	var account jid.JID
+	if o.Login != nil {
+		if account, err = o.Login.account(domain); err != nil {
+			return nil, err
+		}
+	}
 	o.defaults()
 	ctx, cancel := context.WithTimeout(ctx, o.Budget)
 	defer cancel()
 
-	r := &run{Options: o, target: target, slots: make(chan struct{}, o.Parallel),
+	r := &run{Options: o, target: target, account: account, slots: make(chan struct{}, o.Parallel),
 		seen: &audit.Observation{Domain: domain, Via: o.Via, At: o.Now()}}
 	r.all(ctx)
 	return r.seen, nil
@@ -124,9 +135,10 @@ func (o *Options) defaults() {
 // run is one call of Probe.
 type run struct {
 	Options
-	target Target
-	seen   *audit.Observation
-	slots  chan struct{} // connections that may be open
+	target  Target
+	account jid.JID // of Options.Login
+	seen    *audit.Observation
+	slots   chan struct{} // connections that may be open
 
 	mu sync.Mutex // for Progress
 }
