@@ -102,7 +102,7 @@ func (k *torKeeper) run(ctx context.Context) {
 		case err == nil:
 			pause = k.pause
 			k.set(daemon, nil, control.Tor{
-				State: control.StateReady, Managed: daemon.Managed(), Version: daemon.Version(), Bootstrap: 100,
+				State: control.StateReady, Managed: daemon.Managed(), Version: daemon.Version(), Bootstrap: 100, SOCKS: daemon.SOCKS(),
 			})
 			if k.watch(ctx, daemon) {
 				daemon.Close()

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -22,7 +20,6 @@ import (
 	"xmpp-gw/internal/service"
 	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/onion"
-	"xmpp-gw/policy"
 	"xmpp-gw/proxy"
 )
 
@@ -142,32 +139,7 @@ type wiring struct {
 // change makes of s what the gateway decides and dials with. Where it fails,
 // nothing is changed.
 func (w *wiring) change(s *settings) (proxy.Live, error) {
-	servers, err := resolve.ParseServers(s.DNS.Servers)
-	if err != nil {
-		return proxy.Live{}, err
-	}
-	dnsRoots, err := rootsWith(s.DNS.CA)
-	if err != nil {
-		return proxy.Live{}, err
-	}
-	// All clients are made over this one, so that they share the memory of which
-	// server answered last.
-	base := resolve.New(servers, nil, dnsRoots)
-
-	// The direct route resolves names by our own client too, over itself: the
-	// DNS servers are addresses, so this does not go in circles.
-	var set *egress.Set
-	set, err = egress.New(egress.Config{
-		Tor:   w.tor,
-		SOCKS: s.SOCKS,
-		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			direct, err := set.Dialer(policy.Route{Kind: policy.RouteDirect}, egress.Isolation{})
-			if err != nil {
-				return nil, err
-			}
-			return base.Over(direct).Addrs(ctx, host)
-		},
-	})
+	set, base, err := waysOut(s, w.tor)
 	if err != nil {
 		return proxy.Live{}, err
 	}
@@ -204,24 +176,4 @@ func (w *wiring) warning() string {
 // last loaded.
 func (w *wiring) ServerConfig(domain string) (*tls.Config, error) {
 	return w.ca.Load().ServerConfig(domain)
-}
-
-// rootsWith is the system's roots and those in file; nil, which is the system's
-// alone, without one.
-func rootsWith(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, &problem{what: "dns.ca cannot be read", why: err.Error(), code: exitMistake}
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, &problem{what: "dns.ca holds no certificate", why: file, code: exitMistake}
-	}
-	return pool, nil
 }

@@ -69,6 +69,9 @@ type Tor struct {
 	// Bootstrap is in percent, and Doing Tor's own words for the present step.
 	Bootstrap int    `json:"bootstrap"`
 	Doing     string `json:"doing,omitempty"`
+	// SOCKS is where it takes connections, "unix:/PATH" or "IP:PORT", once it is
+	// ready: commands of the owner go out by it.
+	SOCKS string `json:"socks,omitempty"`
 	// Error and Hint are set when State is "failed".
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
