@@ -116,14 +116,16 @@ func startEjabberd(o Options, starttls, direct int) (*Server, error) {
 		return nil, err
 	}
 	var text strings.Builder
-	err = errors.Join(
-		ejabberdConfig.Execute(&text, struct {
+	at, err := o.configure(dir, starttls, direct, &text, func() error {
+		return ejabberdConfig.Execute(&text, struct {
 			Options
 			Dir, Protocol, Hash string
 			Disabled            []string
 			StartTLS, DirectTLS int
 			ProxiedPort         int
-		}{o, dir, strings.Join(protocol, ", "), hash, o.disabled(), starttls, direct, more[0]}),
+		}{o, dir, strings.Join(protocol, ", "), hash, o.disabled(), starttls, direct, more[0]})
+	})
+	err = errors.Join(err,
 		os.WriteFile(filepath.Join(dir, "ejabberd.yml"), []byte(text.String()), 0o600),
 		os.Mkdir(filepath.Join(dir, "db"), 0o700),
 		joinFiles(filepath.Join(dir, "cert.pem"), o.Cert, o.Key), // ejabberd wants both in one file
@@ -159,7 +161,10 @@ func startEjabberd(o Options, starttls, direct int) (*Server, error) {
 	}
 
 	s := &Server{Kind: "ejabberd", Domain: o.Domain, Host: "127.0.0.1",
-		StartTLS: starttls, DirectTLS: direct, proc: p}
+		StartTLS: starttls, DirectTLS: direct, proc: p, Place: at}
+	if o.Configure != nil {
+		s.await = at.used(text.String())
+	}
 	if o.Proxied {
 		s.Proxied = more[0]
 	}

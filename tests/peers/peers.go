@@ -25,8 +25,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,9 +70,69 @@ type Options struct {
 	Portable string
 	Proxied  bool // in ejabberd only: a third port, whose connections begin with a PROXY header
 
+	// Configure writes the server's whole configuration in place of the one that is
+	// made here; then the fields above, but for Domain, Cert, Key and Accounts, say
+	// nothing. Who writes it takes care that all stays within Place.
+	Configure func(Place) (string, error)
+
 	// The TLS versions accepted: tls.VersionTLS12 or tls.VersionTLS13. Zero
 	// means 1.2 for MinTLS and 1.3 for MaxTLS.
 	MinTLS, MaxTLS uint16
+	// Weak makes the server take what OpenSSL still can of what nobody should: TLS 1.0
+	// and 1.1, and every cipher suite, without encryption or authentication too; in
+	// prosody only.
+	Weak bool
+}
+
+// Place is what a server may use on this machine.
+type Place struct {
+	Dir                 string // its own, and empty but for data or db
+	StartTLS, DirectTLS int    // loopback ports
+	More                [4]int // others, for whatever there is
+}
+
+// place is one with more free ports.
+func place(dir string, starttls, direct int) (Place, error) {
+	p := Place{Dir: dir, StartTLS: starttls, DirectTLS: direct}
+	for i := 0; i < len(p.More); {
+		ports, err := freePorts()
+		if err != nil {
+			return p, err
+		}
+		for _, port := range ports {
+			if port != starttls && port != direct && !slices.Contains(p.More[:i], port) {
+				p.More[i] = port
+				i++
+			}
+		}
+	}
+	return p, nil
+}
+
+// configure writes the configuration: that of the caller, or else ours.
+func (o *Options) configure(dir string, starttls, direct int, to io.Writer, ours func() error) (Place, error) {
+	if o.Configure == nil {
+		return Place{}, ours()
+	}
+	p, err := place(dir, starttls, direct)
+	if err != nil {
+		return p, err
+	}
+	text, err := o.Configure(p)
+	if err == nil {
+		_, err = io.WriteString(to, text)
+	}
+	return p, err
+}
+
+// used are the ports that a configuration names.
+func (p Place) used(config string) (ports []int) {
+	for _, port := range append([]int{p.StartTLS, p.DirectTLS}, p.More[:]...) {
+		if strings.Contains(config, strconv.Itoa(port)) {
+			ports = append(ports, port)
+		}
+	}
+	return ports
 }
 
 func (o *Options) check() error {
@@ -126,8 +188,10 @@ type Server struct {
 	DirectTLS int    // port
 	WebSocket int    // port; 0 without Options.WebSocket
 	Proxied   int    // port for STARTTLS behind a PROXY header, if there is one
+	Place     Place  // with Options.Configure
 
 	proc     *process
+	await    []int // ports, if they are others than StartTLS and DirectTLS
 	register func(Account) error
 }
 
@@ -190,12 +254,16 @@ func launch(o Options, start func(o Options, starttls, direct int) (*Server, err
 	return nil, err
 }
 
-// awaitPorts waits until the server accepts connections on both ports.
+// awaitPorts waits until the server accepts connections on its ports.
 func (s *Server) awaitPorts() error {
 	end := time.Now().Add(startTimeout)
-	for _, mode := range []TLSMode{StartTLS, DirectTLS} {
+	if s.await == nil {
+		s.await = []int{s.StartTLS, s.DirectTLS}
+	}
+	for _, port := range s.await {
+		addr := net.JoinHostPort(s.Host, strconv.Itoa(port))
 		for {
-			c, err := net.DialTimeout("tcp", s.Addr(mode), time.Second)
+			c, err := net.DialTimeout("tcp", addr, time.Second)
 			if err == nil {
 				c.Close()
 				break
@@ -206,7 +274,7 @@ func (s *Server) awaitPorts() error {
 			case <-time.After(50 * time.Millisecond):
 			}
 			if time.Now().After(end) {
-				return s.notReady("does not answer on " + s.Addr(mode))
+				return s.notReady("does not answer on " + addr)
 			}
 		}
 	}

@@ -43,11 +43,22 @@ authentication = "internal_hashed"
 password_hash = "{{.Hash}}"
 {{with .Disabled}}disable_sasl_mechanisms = {{list .}}{{end}}
 
-ssl = { certificate = "{{.Cert}}", key = "{{.Key}}", protocol = "{{.Protocol}}" }
-c2s_direct_tls_ssl = { certificate = "{{.Cert}}", key = "{{.Key}}", protocol = "{{.Protocol}}" }
+ssl = { certificate = "{{.Cert}}", key = "{{.Key}}", protocol = "{{.Protocol}}"{{template "weak" .}} }
+c2s_direct_tls_ssl = { certificate = "{{.Cert}}", key = "{{.Key}}", protocol = "{{.Protocol}}"{{template "weak" .}} }
 
 VirtualHost "{{.Domain}}"
-`))
+{{define "weak"}}{{if .Weak}}, ciphers = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"{{end}}{{end}}`))
+
+// weakOpenSSL lets OpenSSL do what Debian does not let it do by itself.
+const weakOpenSSL = `openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = weak
+[weak]
+MinProtocol = TLSv1
+CipherString = ALL:COMPLEMENTOFALL:@SECLEVEL=0
+`
 
 func luaList(words []string) string {
 	return `{ "` + strings.Join(words, `", "`) + `" }`
@@ -73,6 +84,8 @@ func startProsody(o Options, starttls, direct int) (*Server, error) {
 	}
 	protocol := "tlsv1_2+"
 	switch {
+	case o.Weak:
+		protocol = "tlsv1+"
 	case o.MinTLS == tls.VersionTLS13:
 		protocol = "tlsv1_3"
 	case o.MaxTLS == tls.VersionTLS12:
@@ -93,13 +106,15 @@ func startProsody(o Options, starttls, direct int) (*Server, error) {
 	}
 	config := filepath.Join(dir, "prosody.cfg.lua")
 	var text strings.Builder
-	err = prosodyConfig.Execute(&text, struct {
-		Options
-		Dir, Protocol       string
-		Disabled            []string
-		StartTLS, DirectTLS int
-		WebPort             int
-	}{o, dir, protocol, o.disabled(), starttls, direct, web})
+	at, err := o.configure(dir, starttls, direct, &text, func() error {
+		return prosodyConfig.Execute(&text, struct {
+			Options
+			Dir, Protocol       string
+			Disabled            []string
+			StartTLS, DirectTLS int
+			WebPort             int
+		}{o, dir, protocol, o.disabled(), starttls, direct, web})
+	})
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, "data"), 0o700)
 	}
@@ -120,10 +135,16 @@ func startProsody(o Options, starttls, direct int) (*Server, error) {
 			err = register(a)
 		}
 	}
+	var env []string
+	if err == nil && o.Weak {
+		file := filepath.Join(dir, "openssl.cnf")
+		env = []string{"OPENSSL_CONF=" + file}
+		err = os.WriteFile(file, []byte(weakOpenSSL), 0o600)
+	}
 	var p *process
 	if err == nil {
 		p, err = spawn(spec{
-			dir: dir, path: prosody, args: []string{"--config", config, "-F"},
+			dir: dir, path: prosody, args: []string{"--config", config, "-F"}, env: env,
 			logs: []string{"prosody.log"},
 		})
 	}
@@ -132,7 +153,10 @@ func startProsody(o Options, starttls, direct int) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Kind: "prosody", Domain: o.Domain, Host: "127.0.0.1",
-		StartTLS: starttls, DirectTLS: direct, WebSocket: web, proc: p, register: register}
+		StartTLS: starttls, DirectTLS: direct, WebSocket: web, proc: p, register: register, Place: at}
+	if o.Configure != nil {
+		s.await = at.used(text.String())
+	}
 	if err := s.awaitPorts(); err != nil {
 		return nil, err
 	}
