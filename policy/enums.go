@@ -36,12 +36,16 @@ func unmarshal[T ~uint8](v *T, n names, text []byte) error {
 }
 
 var (
-	tlsModes      = names{"verify", "pin", "onion"}
+	tlsModes      = names{"verify", "dane", "dane-only", "pin", "onion"}
 	pqs           = names{"off", "prefer", "require"}
 	saslModes     = names{"originate", "relay", "passthrough"}
 	authMins      = names{"plain", "scram", "scram-plus", "external"}
 	bindings      = names{"prefer", "require"}
 	pinModes      = names{"off", "tofu-warn", "tofu-strict"}
+	scts          = names{"off", "warn", "require"}
+	dnssecs       = names{"off", "dnssec-prefer", "dnssec-require"}
+	witnesses     = names{"off", "on-change", "always"}
+	modes         = names{"enforce", "report"}
 	redirects     = names{"deny", "same-domain"}
 	registrations = names{"deny", "allow"}
 	upgrades      = names{"off", "sticky"}
@@ -62,6 +66,14 @@ func (v Binding) String() string                 { return bindings.string(uint8(
 func (v *Binding) UnmarshalText(b []byte) error  { return unmarshal(v, bindings, b) }
 func (v PinMode) String() string                 { return pinModes.string(uint8(v)) }
 func (v *PinMode) UnmarshalText(b []byte) error  { return unmarshal(v, pinModes, b) }
+func (v SCT) String() string                     { return scts.string(uint8(v)) }
+func (v *SCT) UnmarshalText(b []byte) error      { return unmarshal(v, scts, b) }
+func (v DNSSEC) String() string                  { return dnssecs.string(uint8(v)) }
+func (v *DNSSEC) UnmarshalText(b []byte) error   { return unmarshal(v, dnssecs, b) }
+func (v Witness) String() string                 { return witnesses.string(uint8(v)) }
+func (v *Witness) UnmarshalText(b []byte) error  { return unmarshal(v, witnesses, b) }
+func (v Mode) String() string                    { return modes.string(uint8(v)) }
+func (v *Mode) UnmarshalText(b []byte) error     { return unmarshal(v, modes, b) }
 func (v Upgrade) String() string                 { return upgrades.string(uint8(v)) }
 func (v *Upgrade) UnmarshalText(b []byte) error  { return unmarshal(v, upgrades, b) }
 func (v Redirect) String() string                { return redirects.string(uint8(v)) }

@@ -10,12 +10,16 @@ import (
 // Every spelling is read as the value that writes it, the zero value has none,
 // and an error lists what there is.
 func TestSpellings(t *testing.T) {
-	check(t, new(TLSMode), "verify", "pin", "onion")
+	check(t, new(TLSMode), "verify", "dane", "dane-only", "pin", "onion")
 	check(t, new(PQ), "off", "prefer", "require")
 	check(t, new(SASLMode), "originate", "relay", "passthrough")
 	check(t, new(AuthMin), "plain", "scram", "scram-plus", "external")
 	check(t, new(Binding), "prefer", "require")
 	check(t, new(PinMode), "off", "tofu-warn", "tofu-strict")
+	check(t, new(SCT), "off", "warn", "require")
+	check(t, new(DNSSEC), "off", "dnssec-prefer", "dnssec-require")
+	check(t, new(Witness), "off", "on-change", "always")
+	check(t, new(Mode), "enforce", "report")
 	check(t, new(Redirect), "deny", "same-domain")
 	check(t, new(Registration), "deny", "allow")
 	check(t, new(Upgrade), "off", "sticky")

@@ -21,11 +21,16 @@ type TLSMode uint8
 
 // The TLS modes. TLSUnset refuses.
 const (
-	TLSUnset  TLSMode = iota
-	TLSVerify         // "verify": PKIX certificate for the JID's domain (RFC 6125, RFC 7590 §3)
-	TLSPin            // "pin": one of the configured SPKI pins, no certificate authority needed
-	TLSOnion          // "onion": the onion address itself, which the owner bound to the domain
+	TLSUnset    TLSMode = iota
+	TLSVerify           // "verify": PKIX certificate for the JID's domain (RFC 6125, RFC 7590 §3)
+	TLSDANE             // "dane": what TLSA records say, where the domain has some that are proven (RFC 7673), else as TLSVerify
+	TLSDANEOnly         // "dane-only": TLSA records that are proven, and nothing else
+	TLSPin              // "pin": one of the configured SPKI pins, no certificate authority needed
+	TLSOnion            // "onion": the onion address itself, which the owner bound to the domain
 )
+
+// UsesTLSA reports whether TLSA records are asked for.
+func (m TLSMode) UsesTLSA() bool { return m == TLSDANE || m == TLSDANEOnly }
 
 // PQ says whether the post-quantum key exchange X25519MLKEM768 is used.
 type PQ uint8
@@ -83,6 +88,54 @@ const (
 	PinTOFUStrict
 )
 
+// SCT says what becomes of a certificate that no two logs of Certificate
+// Transparency vouch for (RFC 6962).
+type SCT uint8
+
+// The transparency settings.
+const (
+	SCTUnset SCT = iota
+	SCTOff
+	SCTWarn
+	SCTRequire
+)
+
+// DNSSEC says what proof discovery wants of what DNS says. An answer that should
+// be provable and is not is refused with both of the latter.
+type DNSSEC uint8
+
+// The DNSSEC settings: look at no proof; take what is proven, and what belongs to
+// a part of the tree that nobody signs; take only what is proven.
+const (
+	DNSSECUnset DNSSEC = iota
+	DNSSECOff
+	DNSSECPrefer
+	DNSSECRequire
+)
+
+// Witness says when the server's key is looked at a second time, over another
+// circuit.
+type Witness uint8
+
+// The witness settings: never, when it is another key than before, at each login.
+const (
+	WitnessUnset Witness = iota
+	WitnessOff
+	WitnessOnChange
+	WitnessAlways
+)
+
+// Mode says what becomes of a server that falls short of the stricter demands,
+// those whose lack is no proof of an attack. What must never be is refused in both.
+type Mode uint8
+
+// The modes: refuse it, or tell and go on.
+const (
+	ModeUnset Mode = iota
+	Enforce
+	Report
+)
+
 // Redirect says whether see-other-host (RFC 6120 §4.9.3.19) is followed.
 type Redirect uint8
 
@@ -132,6 +185,10 @@ type Decision struct {
 	CAFile     string   // PEM file of one more root, for this domain alone; empty: none
 	Pins       []string // "sha256/BASE64" of the SubjectPublicKeyInfo
 	Pin        PinMode
+	SCT        SCT
+	DNSSEC     DNSSEC
+	Witness    Witness
+	Mode       Mode
 	ClientCert string // PEM file with certificate and key for SASL EXTERNAL; empty: none
 
 	// PasswordFile holds in its first line what the local client must give as

@@ -37,6 +37,10 @@ type Rule struct {
 	AuthMin      Value[AuthMin]
 	Binding      Value[Binding]
 	Pin          Value[PinMode]
+	SCT          Value[SCT]
+	DNSSEC       Value[DNSSEC]
+	Witness      Value[Witness]
+	Mode         Value[Mode]
 	Redirect     Value[Redirect]
 	Registration Value[Registration]
 	Upgrade      Value[Upgrade]
@@ -62,6 +66,10 @@ func (r Rule) over(base Rule) Rule {
 		AuthMin:      r.AuthMin.or(base.AuthMin),
 		Binding:      r.Binding.or(base.Binding),
 		Pin:          r.Pin.or(base.Pin),
+		SCT:          r.SCT.or(base.SCT),
+		DNSSEC:       r.DNSSEC.or(base.DNSSEC),
+		Witness:      r.Witness.or(base.Witness),
+		Mode:         r.Mode.or(base.Mode),
 		Redirect:     r.Redirect.or(base.Redirect),
 		Registration: r.Registration.or(base.Registration),
 		Upgrade:      r.Upgrade.or(base.Upgrade),
@@ -143,6 +151,10 @@ func (r Rules) Decide(t Target) (Decision, error) {
 		CAFile:       rule.CA.V,
 		Pins:         rule.Pins.V,
 		Pin:          rule.Pin.V,
+		SCT:          rule.SCT.V,
+		DNSSEC:       rule.DNSSEC.V,
+		Witness:      rule.Witness.V,
+		Mode:         rule.Mode.V,
 		ClientCert:   rule.ClientCert.V,
 		PasswordFile: rule.PasswordFile.V,
 		SASL:         rule.SASL.V,
@@ -183,8 +195,7 @@ func (d Decision) judge(rule Rule) error {
 		return no("", "no rule gives it a route", "Set route in [default] or for the domain")
 	case d.Route.Kind == RouteBlock:
 		return no(rule.Route.Source, "policy blocks it (route = \"block\")", "Give the domain another route if that is not what you want")
-	case d.TLS == TLSUnset || d.MinTLS == 0 || d.PQ == PQUnset || d.SASL == SASLUnset || d.AuthMin == AuthUnset ||
-		d.Binding == BindingUnset || d.Pin == PinUnset || d.Redirect == RedirectUnset || d.Registration == RegistrationUnset || d.Upgrade == UpgradeUnset:
+	case d.incomplete():
 		return no("", "its rules are incomplete", "This is a mistake in the program that made them")
 	case onionDomain && !d.Route.ViaTor():
 		return no(rule.Route.Source, "it is an onion address, which only Tor can reach", "Set route = \"tor\" for it")
@@ -215,12 +226,24 @@ func (d Decision) judge(rule Rule) error {
 		return no(rule.TLS.Source, "an onion address must prove it (tls = \"onion\") and none is set", "Add onion = \"….onion\" to the domain's section")
 	case d.TLS == TLSPin && len(d.Pins) == 0:
 		return no(rule.TLS.Source, "its key must be pinned (tls = \"pin\") and no pin is set", "Add pins = [\"sha256/…\"] to the domain's section")
+	case d.TLS.UsesTLSA() && d.DNSSEC == DNSSECOff:
+		return no(rule.TLS.Source, fmt.Sprintf("what proves it stands in DNS (tls = %q) and nobody may look whether that is proven (dns = \"off\")", d.TLS), "Set dns = \"dnssec-prefer\" for it")
+	case d.TLS == TLSDANEOnly && !onionDomain && (bound || d.Route.Kind == RouteOnionOnly):
+		return no(rule.TLS.Source, "TLSA records must prove it (tls = \"dane-only\"), and there are none for an onion address", "Set tls = \"onion\" or \"verify\" for it")
 	case d.SASL == Originate && d.AuthMin == AuthExternal && d.ClientCert == "":
 		return no(rule.AuthMin.Source, "only a client certificate may log in (auth_min = \"external\") and none is set", "Add client_cert and password_file to the domain's section")
 	case d.ClientCert != "" && d.PasswordFile == "":
 		return no(rule.ClientCert.Source, "any program on this machine could log in with its client_cert", "Add password_file to the domain's section")
 	}
 	return nil
+}
+
+// incomplete reports whether a setting is missing without which nothing may be done.
+func (d Decision) incomplete() bool {
+	return d.TLS == TLSUnset || d.MinTLS == 0 || d.PQ == PQUnset ||
+		d.SASL == SASLUnset || d.AuthMin == AuthUnset || d.Binding == BindingUnset ||
+		d.Pin == PinUnset || d.SCT == SCTUnset || d.DNSSEC == DNSSECUnset || d.Witness == WitnessUnset || d.Mode == ModeUnset ||
+		d.Redirect == RedirectUnset || d.Registration == RegistrationUnset || d.Upgrade == UpgradeUnset
 }
 
 // onionService is host without the labels before the onion address, which Tor
@@ -250,6 +273,9 @@ func (r Rule) why() []Reason {
 	add("ca", r.CA.V, r.CA.Source)
 	add("pin", r.Pin.V.String(), r.Pin.Source)
 	add("pins", strings.Join(r.Pins.V, " "), r.Pins.Source)
+	add("sct", r.SCT.V.String(), r.SCT.Source)
+	add("dns", r.DNSSEC.V.String(), r.DNSSEC.Source)
+	add("witness", r.Witness.V.String(), r.Witness.Source)
 	add("sasl", r.SASL.V.String(), r.SASL.Source)
 	add("auth_min", r.AuthMin.V.String(), r.AuthMin.Source)
 	add("binding", r.Binding.V.String(), r.Binding.Source)
@@ -257,6 +283,7 @@ func (r Rule) why() []Reason {
 	add("password_file", r.PasswordFile.V, r.PasswordFile.Source)
 	add("redirect", r.Redirect.V.String(), r.Redirect.Source)
 	add("onion_upgrade", r.Upgrade.V.String(), r.Upgrade.Source)
+	add("mode", r.Mode.V.String(), r.Mode.Source)
 	add("registration", r.Registration.V.String(), r.Registration.Source)
 	return list
 }

@@ -18,6 +18,7 @@ func complete() Rule {
 	return Rule{
 		Route: set(Route{Kind: RouteTor}), TLS: set(TLSVerify), MinTLS: set(TLSVersion(0x0304)), PQ: set(PQPrefer),
 		SASL: set(Originate), AuthMin: set(AuthSCRAM), Binding: set(BindingPrefer), Pin: set(PinTOFUWarn),
+		SCT: set(SCTWarn), DNSSEC: set(DNSSECPrefer), Witness: set(WitnessOnChange), Mode: set(Enforce),
 		Redirect: set(RedirectSameDomain), Registration: set(RegistrationAllow),
 		Upgrade: set(UpgradeSticky),
 	}
@@ -54,6 +55,8 @@ func TestZeroRefuses(t *testing.T) {
 		"min_tls": func(r *Rule) { r.MinTLS = Value[TLSVersion]{} }, "pq": func(r *Rule) { r.PQ = Value[PQ]{} },
 		"sasl": func(r *Rule) { r.SASL = Value[SASLMode]{} }, "auth_min": func(r *Rule) { r.AuthMin = Value[AuthMin]{} },
 		"binding": func(r *Rule) { r.Binding = Value[Binding]{} }, "pin": func(r *Rule) { r.Pin = Value[PinMode]{} },
+		"sct": func(r *Rule) { r.SCT = Value[SCT]{} }, "dns": func(r *Rule) { r.DNSSEC = Value[DNSSEC]{} },
+		"witness": func(r *Rule) { r.Witness = Value[Witness]{} }, "mode": func(r *Rule) { r.Mode = Value[Mode]{} },
 		"redirect": func(r *Rule) { r.Redirect = Value[Redirect]{} }, "registration": func(r *Rule) { r.Registration = Value[Registration]{} },
 		"onion_upgrade": func(r *Rule) { r.Upgrade = Value[Upgrade]{} },
 	} {
@@ -61,7 +64,7 @@ func TestZeroRefuses(t *testing.T) {
 			t.Errorf("rules without %s let a domain through", name)
 		}
 	}
-	if d, err := (Rules{Default: complete()}).Decide(Target{Domain: "example.org"}); err != nil || d.Route.Kind != RouteTor || len(d.Why) != 11 {
+	if d, err := (Rules{Default: complete()}).Decide(Target{Domain: "example.org"}); err != nil || d.Route.Kind != RouteTor || len(d.Why) != 15 {
 		t.Errorf("complete rules: %+v, %v", d, err)
 	}
 }
@@ -107,6 +110,14 @@ func TestDecide(t *testing.T) {
 		"tls onion for an onion":                     {onion, at(func(r *Rule) { r.TLS = set(TLSOnion) }), ""},
 		"pin without pins":                           {"a.example", at(func(r *Rule) { r.TLS = set(TLSPin) }), "no pin is set"},
 		"pin with pins":                              {"a.example", at(func(r *Rule) { r.TLS, r.Pins = set(TLSPin), set([]string{"sha256/x"}) }), ""},
+		"dane without proof":                         {"a.example", at(func(r *Rule) { r.TLS, r.DNSSEC = set(TLSDANE), set(DNSSECOff) }), "whether that is proven"},
+		"dane-only without proof":                    {"a.example", at(func(r *Rule) { r.TLS, r.DNSSEC = set(TLSDANEOnly), set(DNSSECOff) }), "whether that is proven"},
+		"dane-only":                                  {"a.example", at(func(r *Rule) { r.TLS = set(TLSDANEOnly) }), ""},
+		"dane-only for an onion":                     {onion, at(func(r *Rule) { r.TLS = set(TLSDANEOnly) }), ""},
+		"dane-only at an onion":                      {"a.example", at(func(r *Rule) { r.TLS, r.Onion = set(TLSDANEOnly), bound }), "none for an onion address"},
+		"dane-only, onion endpoints":                 {"a.example", at(func(r *Rule) { r.TLS, r.Endpoints = set(TLSDANEOnly), set([]Endpoint{bound.V}) }), "none for an onion address"},
+		"dane-only over onion-only":                  {"a.example", at(func(r *Rule) { r.TLS, r.Route = set(TLSDANEOnly), route(t, "onion-only") }), "none is known"},
+		"dane at an onion":                           {"a.example", at(func(r *Rule) { r.TLS, r.Onion = set(TLSDANE), bound }), ""},
 		"external without certificate":               {"a.example", at(func(r *Rule) { r.AuthMin = set(AuthExternal) }), "none is set"},
 		"external, but relayed":                      {"a.example", at(func(r *Rule) { r.AuthMin, r.SASL = set(AuthExternal), set(Relay) }), ""},
 		"certificate without password":               {"a.example", at(func(r *Rule) { r.ClientCert = set("c.pem") }), "any program on this machine"},

@@ -33,6 +33,9 @@ func (l *loader) check() {
 	l.checkRelay(policy.Decision{SASL: base.SASL.V, AuthMin: base.AuthMin.V, Binding: base.Binding.V}, true, func(key, what, advice string) {
 		l.mistake(l.keys[join("default", key)], hinted(key+": "+what, advice))
 	})
+	l.checkDANE(policy.Decision{TLS: base.TLS.V, DNSSEC: base.DNSSEC.V}, true, func(key, what, advice string) {
+		l.mistake(l.keys[join("default", key)], hinted(key+": "+what, advice))
+	})
 	if mode := base.TLS.V; mode == policy.TLSPin || mode == policy.TLSOnion {
 		l.mistake(l.keys[join("default", "tls")], hinted(fmt.Sprintf("tls: %q cannot hold for every domain", mode), `set it in a [domain."NAME"] section`))
 	}
@@ -100,6 +103,10 @@ func (l *loader) checkDomain(name, written string) {
 	if own.TLS.V == policy.TLSPin && !own.Pins.IsSet() {
 		say("tls", `"pin" needs pins for the domain`, `add pins = ["sha256/..."]`)
 	}
+	if d.TLS == policy.TLSDANEOnly && (own.Onion.IsSet() || len(own.Endpoints.V) > 0 && !slices.ContainsFunc(own.Endpoints.V, func(e policy.Endpoint) bool { return !e.Onion() })) {
+		say("tls", `"dane-only" can never hold: there are no TLSA records for an onion address`, `use tls = "onion", or leave the onion address out`)
+	}
+	l.checkDANE(d, own.TLS.IsSet() || own.DNSSEC.IsSet(), say)
 	if own.Onion.IsSet() && own.Endpoints.IsSet() {
 		say("endpoints", "they would never be used, as the onion address is used alone", "keep one of the two")
 	}
@@ -167,6 +174,14 @@ func (l *loader) checkRelay(d policy.Decision, here bool, say func(key, what, ad
 	}
 	if d.Binding == policy.BindingRequire {
 		say("binding", `"require" can never hold: `+why, advice)
+	}
+}
+
+// checkDANE finds TLSA records that would count without proof. Here and say are as
+// in checkRelay.
+func (l *loader) checkDANE(d policy.Decision, here bool, say func(key, what, advice string)) {
+	if here && d.TLS.UsesTLSA() && d.DNSSEC == policy.DNSSECOff {
+		say("dns", fmt.Sprintf("tls is %q, which needs proof of what DNS says", d.TLS), `use dns = "dnssec-prefer"`)
 	}
 }
 

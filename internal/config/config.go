@@ -39,6 +39,7 @@ type Config struct {
 	Listen Listen
 	Tor    Tor
 	DNS    DNS
+	CT     CT
 	Limits Limits
 	SOCKS  map[string]*url.URL // the hops of the socks:NAME routes
 	Rules  policy.Rules
@@ -86,6 +87,13 @@ type Onion struct {
 type DNS struct {
 	Servers []string // tls://IP:PORT#NAME or tcp://IP:PORT
 	CA      string   // PEM file of one more root for tls servers
+
+	TrustAnchors string // a file that dnssec.ParseAnchors reads; "" is the root's own keys
+}
+
+// CT says whose word counts for certificates.
+type CT struct {
+	Logs string // a log list file; "" is the one built in
 }
 
 // Limits bounds what clients may cost and how long silence may last.

@@ -31,6 +31,7 @@ func TestDescribe(t *testing.T) {
 	for _, setting := range []any{
 		&got.Rules.Default.Route, &got.Rules.Default.TLS, &got.Rules.Default.MinTLS, &got.Rules.Default.PQ, &got.Rules.Default.SASL,
 		&got.Rules.Default.AuthMin, &got.Rules.Default.Binding, &got.Rules.Default.Pin, &got.Rules.Default.Redirect, &got.Rules.Default.Registration, &got.Rules.Default.Upgrade,
+		&got.Rules.Default.SCT, &got.Rules.Default.DNSSEC, &got.Rules.Default.Witness, &got.Rules.Default.Mode,
 	} {
 		source := reflect.ValueOf(setting).Elem().FieldByName("Source")
 		if !strings.HasPrefix(source.String(), "/etc/gw.toml:") {
@@ -47,7 +48,7 @@ func TestDescribe(t *testing.T) {
 	// words.
 	for _, key := range allKeys() {
 		n := len(regexp.MustCompile(`(?m)^(# )?`+key+` = `).FindAllString(text, -1))
-		twice := slices.Contains([]string{"ca", "socks", "c2s", "c2s_tls", "registration"}, key) // in two sections
+		twice := slices.Contains([]string{"ca", "socks", "c2s", "c2s_tls", "registration", "mode"}, key) // in two sections
 		if n == 0 || n > 1 && !twice {
 			t.Errorf("%s is described %d times", key, n)
 		}

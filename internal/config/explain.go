@@ -30,6 +30,10 @@ type Explanation struct {
 	CA           string   `json:"ca,omitempty"`
 	Pin          string   `json:"pin"`
 	Pins         []string `json:"pins"`
+	SCT          string   `json:"sct"`
+	DNS          string   `json:"dns"`
+	Witness      string   `json:"witness"`
+	Mode         string   `json:"mode"`
 	SASL         string   `json:"sasl"`
 	AuthMin      string   `json:"auth_min"`
 	Binding      string   `json:"binding"`
@@ -68,6 +72,10 @@ func Explain(d policy.Decision, refusal error) Explanation {
 		CA:           d.CAFile,
 		Pin:          d.Pin.String(),
 		Pins:         append([]string{}, d.Pins...),
+		SCT:          d.SCT.String(),
+		DNS:          d.DNSSEC.String(),
+		Witness:      d.Witness.String(),
+		Mode:         d.Mode.String(),
 		SASL:         d.SASL.String(),
 		AuthMin:      d.AuthMin.String(),
 		Binding:      d.Binding.String(),
@@ -118,6 +126,12 @@ func where(d policy.Decision) string {
 		way = "straight from this machine, whose address the server sees"
 	}
 	to := "what DNS names, asked by the same route"
+	switch d.DNSSEC {
+	case policy.DNSSECPrefer:
+		to += ", unless DNSSEC speaks against it"
+	case policy.DNSSECRequire:
+		to += " and proven by DNSSEC"
+	}
 	switch {
 	case d.Onion != nil:
 		to = d.Onion.String()
@@ -157,7 +171,16 @@ func proof(d policy.Decision) string {
 	case d.TLS == policy.TLSOnion:
 		return least + "; the onion address that the configuration binds to " + domain + " proves the server."
 	}
-	s := fmt.Sprintf("%s; the server's certificate must be for %s, from an authority that the system trusts", least, domain)
+	const tlsa = "the server must fit its TLSA records in DNS, which DNSSEC proves"
+	if d.TLS == policy.TLSDANEOnly {
+		return least + "; " + tlsa + ", and it must have some."
+	}
+	if d.TLS == policy.TLSDANE {
+		least += "; " + tlsa + ", and where it has none"
+	} else {
+		least += ";"
+	}
+	s := fmt.Sprintf("%s the server's certificate must be for %s, from an authority that the system trusts", least, domain)
 	if d.CAFile != "" {
 		s += " or one of " + d.CAFile
 	}

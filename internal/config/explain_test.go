@@ -47,6 +47,12 @@ sasl = "relay"
 [domain."own.example"]
 sasl = "passthrough"
 auth_min = "external"
+[domain."dane.example"]
+tls = "dane"
+dns = "dnssec-require"
+mode = "report"
+[domain."daneonly.example"]
+tls = "dane-only"
 [domain."bad.example"]
 route = "block"
 `))
@@ -57,7 +63,7 @@ route = "block"
 	docs := []Explanation{}
 	for _, domain := range []string{
 		"example.org", "riseup.example", "xn--bcher-kva.example", "bound.example", "cert.example", "onlycert.example", "relay.example",
-		"own.example", someOnion, "bad.example", "expyuzz4wqqyqhjn.onion",
+		"own.example", someOnion, "dane.example", "daneonly.example", "bad.example", "expyuzz4wqqyqhjn.onion",
 	} {
 		e := Explain(c.Rules.Decide(policy.Target{Domain: domain}))
 		docs = append(docs, e)

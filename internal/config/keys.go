@@ -63,6 +63,12 @@ var sections = []section{
 			func(c *Config, v value) error { return v.dnsServers(&c.DNS.Servers) }},
 		{"ca", `""`, "A PEM file with one more root for tls servers.",
 			func(c *Config, v value) error { return v.path(&c.DNS.CA) }},
+		{"trust_anchors", `""`, "A file with the keys that DNSSEC begins at, DS or DNSKEY records as in Debian's /usr/share/dns/root.key; empty is both keys of the root, built in.",
+			func(c *Config, v value) error { return v.path(&c.DNS.TrustAnchors) }},
+	}},
+	{"ct", "Certificate Transparency: who must have seen a certificate (sct).", []key[*Config]{
+		{"logs", `""`, "A file with the logs that count, a log_list.json of version 3 as browsers' makers publish it; empty is the list that is built in.",
+			func(c *Config, v value) error { return v.path(&c.CT.Logs) }},
 	}},
 	{"limits", "What a client may cost.", []key[*Config]{
 		{"preauth_bytes", "16384", "Most bytes of one element before the login.",
@@ -88,7 +94,7 @@ type target struct {
 var ruleKeys = []key[target]{
 	{"route", `"tor"`, "tor | onion-only | socks:NAME | direct | block. A route that fails is never replaced by another.",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Route.V, &t.rule.Route.Source) }},
-	{"tls", `"verify"`, "What proves the server: verify (certificate for the account's domain) | pin (one of pins) | onion (the onion address that you bound to the domain).",
+	{"tls", `"verify"`, "What proves the server: verify (certificate for the account's domain) | dane (the key that its TLSA records name, where it has some that DNSSEC proves, else as verify) | dane-only (TLSA records or nothing) | pin (one of pins) | onion (the onion address that you bound to the domain).",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.TLS.V, &t.rule.TLS.Source) }},
 	{"min_tls", `"1.3"`, `"1.2" is possible for a domain by name.`,
 		func(t target, v value) error {
@@ -112,6 +118,14 @@ var ruleKeys = []key[target]{
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Binding.V, &t.rule.Binding.Source) }},
 	{"pin", `"tofu-warn"`, "The server's key is remembered at first use: off | tofu-warn | tofu-strict (a change ends the connection).",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Pin.V, &t.rule.Pin.Source) }},
+	{"sct", `"warn"`, "A certificate that the public logs do not vouch for (Certificate Transparency): off | warn | require. A server that is proven by pin, TLSA, onion address or ca needs none.",
+		func(t target, v value) error { return ruleText(t, v, &t.rule.SCT.V, &t.rule.SCT.Source) }},
+	{"dns", `"dnssec-prefer"`, "What DNS says of where the server is: dnssec-prefer (proven, or from a part of the tree that nobody signs; what may be forged is refused) | dnssec-require (proven) | off (as it comes).",
+		func(t target, v value) error { return ruleText(t, v, &t.rule.DNSSEC.V, &t.rule.DNSSEC.Source) }},
+	{"witness", `"on-change"`, "Looking at the server's key a second time over another circuit, before the login: off | on-change (when it is another key than before) | always.",
+		func(t target, v value) error { return ruleText(t, v, &t.rule.Witness.V, &t.rule.Witness.Source) }},
+	{"mode", `"enforce"`, "What becomes of a server that falls short of the stricter of these rules: enforce (refused) | report (told in the log and in status, and let through). What proves the server is enforced in both.",
+		func(t target, v value) error { return ruleText(t, v, &t.rule.Mode.V, &t.rule.Mode.Source) }},
 	{"redirect", `"same-domain"`, "When a server sends its clients elsewhere: deny | same-domain.",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Redirect.V, &t.rule.Redirect.Source) }},
 	{"onion_upgrade", `"sticky"`, "Onion addresses that a domain's SRV records and host-meta name, for routes through Tor: sticky (they come first, and after the first login at one the domain is not reached in any other way) | off (left aside; in a domain's section it also lifts what was remembered).",

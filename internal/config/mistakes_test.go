@@ -81,7 +81,7 @@ func TestMistakes(t *testing.T) {
 		{"[socks]\nurl='x'", []string{"2: url: it belongs to no hop | write [socks.NAME]"}},
 		{"[socks.a]\nuri='x'", []string{"1: [socks.a] has no url", "2: uri: there is no such key | did you mean url?"}},
 		{"[default]\nonion='x'", []string{`2: onion: it belongs to one domain | [domain."NAME"]`}},
-		{"[default]\nsct = 'warn'", []string{"2: sct: there is no such key"}},
+		{"[default]\nocsp = 'warn'", []string{"2: ocsp: there is no such key"}},
 
 		// Values.
 		{"[listen]\nc2s = '127.0.0.1:5222'", []string{"2: c2s: it must be a list, not a string"}},

@@ -103,6 +103,9 @@ client_keys = "keys"
 [dns]
 servers = ["tcp://127.0.0.1:53"]
 ca = "ca.pem"
+trust_anchors = "root.key"
+[ct]
+logs = "log_list.json"
 [limits]
 preauth_bytes = 0x4000
 stanza_bytes = 10_000
@@ -123,6 +126,10 @@ sasl = "originate"
 auth_min = "plain"
 pin = "tofu-strict"
 redirect = "deny"
+sct = "require"
+dns = "dnssec-require"
+witness = "always"
+mode = "report"
 registration = "deny"
 onion_upgrade = "off"
 endpoints = ["tls://xmpp.example", "starttls://[::1]:1"]
@@ -146,8 +153,8 @@ password_file = "pw"
 	if m := c.MistakeAt(errors.New("no"), "onion", "circuit_per_minute"); m.Error() != "/etc/gw.toml:"+strconv.Itoa(m.Line)+": circuit_per_minute: no" || m.Line < 2 {
 		t.Errorf("%v", m)
 	}
-	if got := c.DNS; !reflect.DeepEqual(got, DNS{[]string{"tcp://127.0.0.1:53"}, "/etc/ca.pem"}) {
-		t.Errorf("%+v", got)
+	if got := c.DNS; !reflect.DeepEqual(got, DNS{[]string{"tcp://127.0.0.1:53"}, "/etc/ca.pem", "/etc/root.key"}) || c.CT.Logs != "/etc/log_list.json" {
+		t.Errorf("%+v, %+v", got, c.CT)
 	}
 	if got := c.Limits; got != (Limits{0x4000, 10000, 5 * time.Second, 0}) {
 		t.Errorf("%+v", got)
@@ -163,22 +170,26 @@ password_file = "pw"
 	for _, r := range d.Why {
 		why.WriteString(r.Key + "=" + r.Value + " " + strings.TrimPrefix(r.Source, "/etc/gw.toml:") + "\n")
 	}
-	if want := `route=socks:a b 35
-endpoints=tls://xmpp.example:5223 starttls://[::1]:1 45
-tls=pin 36
-min_tls=1.2 37
-pq=off 38
-ca=/etc/root.pem 46
-pin=tofu-strict 41
-pins=sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= 47
-sasl=originate 39
-auth_min=plain 40
-binding=require 33
-client_cert=/c.pem 48
-password_file=/etc/pw 49
-redirect=deny 42
-onion_upgrade=off 44
-registration=deny 43
+	if want := `route=socks:a b 38
+endpoints=tls://xmpp.example:5223 starttls://[::1]:1 52
+tls=pin 39
+min_tls=1.2 40
+pq=off 41
+ca=/etc/root.pem 53
+pin=tofu-strict 44
+pins=sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= 54
+sct=require 46
+dns=dnssec-require 47
+witness=always 48
+sasl=originate 42
+auth_min=plain 43
+binding=require 36
+client_cert=/c.pem 55
+password_file=/etc/pw 56
+redirect=deny 45
+onion_upgrade=off 51
+mode=report 49
+registration=deny 50
 `; why.String() != want {
 		t.Errorf("got\n%swant\n%s", why.String(), want)
 	}

@@ -26,6 +26,16 @@ func (c *Config) warnings() []string {
 		warn("%s: route is %q and Tor is switched off, so that every domain without a route of its own is refused",
 			c.Rules.Default.Route.Source, c.Rules.Default.Route.V)
 	}
+	for _, f := range []struct{ section, key, path string }{{"dns", "trust_anchors", c.DNS.TrustAnchors}, {"ct", "logs", c.CT.Logs}} {
+		if f.path == "" {
+			continue
+		}
+		if file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
+			warn("%s:%d: %s cannot be read: %v", c.File, c.lines[join(f.section, f.key)], f.key, err)
+		} else {
+			file.Close()
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Rules.Domains)) {
 		rule := c.Rules.Domains[name]
 		for _, f := range []struct {
