@@ -124,7 +124,7 @@ type Stream struct {
 	Dialback          bool
 	Register          bool
 	Limits            *AdvertisedLimits
-	CapsNode          string
+	CapsNode, CapsVer string // XEP-0115; the second is a hash of features and contacts
 	Error             string // stream error condition
 	Elsewhere         string // see-other-host, or another place of a redirect
 }
@@ -139,8 +139,10 @@ type TLS struct {
 	// accepted, otherwise how it was refused.
 	Versions map[string]string
 	// Accepted are the cipher suites by version, as IANA names them; only classes
-	// that matter are tried (see package probe).
+	// that matter are tried (see package probe). Untried are classes for which no
+	// answer came, "VERSION, CLASS".
 	Accepted map[string][]string
+	Untried  []string
 	Group    string // that of the best handshake
 	PQ       bool   // X25519MLKEM768 is taken
 	ALPN     string // what was selected when "xmpp-client" or "xmpp-server" was offered
@@ -191,14 +193,19 @@ type Registration struct {
 
 // Onion is what the Tor network says of an onion address.
 type Onion struct {
-	Address   string
-	Code      byte // the SOCKS reply of the first try
-	Reached   bool
-	Clearnet  []string // names outside .onion that the service showed, and where
-	Twin      string   // its clearnet domain, if it is known
-	TwinSame  *bool    // same software and contacts
-	SecondKey string   // SPKI over a second circuit, "" if not seen
-	FirstKey  string
+	Address  string
+	Code     byte // the SOCKS reply of the first try
+	Reached  bool
+	Clearnet []string // names outside .onion that the service showed, and where
+	Twin     string   // its clearnet domain, if it is known
+	TwinSame *bool    // same software and contacts, as far as strangers see
+	// TwinDiffers is what is not the same, TwinProof what shows that they belong
+	// together, TwinErr why they could not be compared.
+	TwinDiffers        []string
+	TwinProof, TwinErr string
+	// FirstKey and SecondKey are the SPKI over two circuits; both empty: nobody
+	// looked twice.
+	FirstKey, SecondKey string
 }
 
 // Login is what was seen with an account.
@@ -209,6 +216,10 @@ type Login struct {
 	// Downgrade says what came of a login whose channel binding was wrong on
 	// purpose: "refused" is good.
 	Downgrade string
+	// Hidden says what came of a login that claimed to be offered no channel binding
+	// where the server does offer it: "refused" is good, as is "noticed": the hash
+	// of XEP-0474 told us.
+	Hidden string
 	// Protection is what came of XEP-0474: "verified", "absent" or "wrong".
 	Protection string
 	Features   []string // of the stream after the login: "NAMESPACE NAME"

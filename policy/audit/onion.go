@@ -194,11 +194,13 @@ func askTwin(j *judge) {
 	case o.Twin == "":
 		j.skip(o.Address, "no clearnet twin is known")
 	case o.TwinSame == nil:
-		j.unknown(o.Address, "%s could not be compared", o.Twin)
+		j.unknown(o.Address, "%s could not be compared: %s", o.Twin, list(keep([]string{o.TwinErr}, notEmpty), "nobody looked"))
+	case *o.TwinSame && o.TwinProof != "":
+		j.pass(o.Address, "as %s: %s", o.Twin, o.TwinProof)
 	case *o.TwinSame:
 		j.pass(o.Address, "as %s", o.Twin)
 	default:
-		j.warn(o.Address, "%s shows other software or contacts", o.Twin)
+		j.warn(o.Address, "%s shows other software or contacts: %s", o.Twin, list(o.TwinDiffers, "not told what"))
 	}
 }
 

@@ -169,13 +169,17 @@ func (j *judge) login() *Login {
 }
 
 func askDowngrade(j *judge) {
+	if j.Login != nil && j.Login.Protection == "wrong" { // which ends the login
+		j.fail(j.Domain, "the hash of the mechanism list is wrong: somebody changed the list on its way").at(Critical)
+		return
+	}
 	l := j.login()
 	switch {
 	case l == nil:
-	case l.Protection == "wrong":
-		j.fail(j.Domain, "the hash of the mechanism list is wrong: somebody changed the list on its way").at(Critical)
 	case l.Downgrade != "" && l.Downgrade != "refused":
 		j.fail(j.Domain, "a login with a wrong channel binding was %s", l.Downgrade).at(High).Reference = "RFC 5802 §6"
+	case l.Hidden != "" && l.Hidden != "refused" && l.Hidden != "noticed":
+		j.fail(j.Domain, "a login that was not shown -PLUS was %s, though it is offered", l.Hidden).at(High).Reference = "RFC 5802 §6"
 	case l.Protection == "absent":
 		j.warn(j.Domain, "wrong bindings are %s; no hash of the mechanism list", list(keep([]string{l.Downgrade}, func(s string) bool { return s != "" }), "not tried"))
 	case l.Protection == "" && l.Downgrade == "":

@@ -116,10 +116,10 @@ func askVersions(j *judge) {
 
 // broken and old are parts of IANA's names of cipher suites: those that must not be
 // used (RFC 9325 §4.1; RFC 7465 for RC4; Sweet32 for 64-bit blocks), and those that
-// should not (no forward secrecy; CBC).
+// should not (no forward secrecy; CBC; authentication of 64 bits).
 var (
 	broken = []string{"NULL", "EXPORT", "_anon_", "RC4", "RC2", "_DES_", "_DES40_", "3DES", "IDEA", "_MD5"}
-	old    = []string{"TLS_RSA_", "TLS_DH_", "TLS_ECDH_", "TLS_PSK_", "_CBC_"}
+	old    = []string{"TLS_RSA_", "TLS_DH_", "TLS_ECDH_", "TLS_PSK_", "_CBC_", "_CCM_8"}
 )
 
 func oneOf(parts []string) func(string) bool {
@@ -144,8 +144,10 @@ func askCiphers(j *judge) {
 			j.fail(target, "broken: %s", list(bad, ""))
 		case e.TLS.Accepted == nil:
 			j.unknown(target, "no cipher suite was tried")
+		case len(e.TLS.Untried) > 0:
+			j.unknown(target, "not answered: %s", list(e.TLS.Untried, ""))
 		case len(dated) > 0:
-			j.warn(target, "no forward secrecy, or CBC: %s", list(dated, "")).at(Low)
+			j.warn(target, "no forward secrecy, CBC, or short tags: %s", list(dated, "")).at(Low)
 		default:
 			j.pass(target, "%s", list(all, "none of the weak ones"))
 		}
