@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -77,19 +78,7 @@ func (r *run) dns(ctx context.Context) *audit.DNS {
 	for host, answer := range hosts {
 		wg.Go(func() { *answer = r.addresses(ctx, host) })
 	}
-	keys := make([]string, 0, len(seen.TLSA))
-	for key := range seen.TLSA {
-		keys = append(keys, key)
-	}
-	for _, key := range keys {
-		wg.Go(func() {
-			port, host, _ := strings.Cut(key, " ")
-			answer, _ := r.ask(ctx, "_"+port+"._tcp."+host, dns.TypeTLSA) // RFC 7673 §3.1
-			mu.Lock()
-			defer mu.Unlock()
-			seen.TLSA[key] = answer
-		})
-	}
+	wg.Go(func() { r.tlsa(ctx, seen.TLSA, slices.Collect(maps.Keys(seen.TLSA))) })
 	wg.Wait()
 	for _, list := range seen.Records {
 		for i := range list {
@@ -99,6 +88,35 @@ func (r *run) dns(ctx context.Context) *audit.DNS {
 		}
 	}
 	return seen
+}
+
+// tlsa asks for the TLSA records of each "PORT HOST" in keys (RFC 7673 §3.1).
+func (r *run) tlsa(ctx context.Context, seen map[string]audit.Answer, keys []string) {
+	var mu sync.Mutex // for the map
+	var wg sync.WaitGroup
+	for _, key := range keys {
+		wg.Go(func() {
+			port, host, _ := strings.Cut(key, " ")
+			answer, _ := r.ask(ctx, "_"+port+"._tcp."+host, dns.TypeTLSA)
+			mu.Lock()
+			defer mu.Unlock()
+			seen[key] = answer
+		})
+	}
+	wg.Wait()
+}
+
+// moreTLSA asks for those of endpoints that no SRV record named.
+func (r *run) moreTLSA(ctx context.Context) {
+	var keys []string
+	for _, e := range r.seen.Endpoints {
+		key := fmt.Sprintf("%d %s", e.At.Port, e.At.Host)
+		_, asked := r.seen.DNS.TLSA[key]
+		if !asked && !e.At.Onion() && isHost(e.At.Host) && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	r.tlsa(ctx, r.seen.DNS.TLSA, keys)
 }
 
 func isHost(s string) bool { return policy.IsHostname(strings.ReplaceAll(s, "_", "x")) }

@@ -55,8 +55,6 @@ func (r *run) endpoint(ctx context.Context, e *audit.Endpoint) {
 		// In a WebSocket a part of an element cannot be sent as it is.
 		e.Preauth = &audit.Preauth{}
 		probe("limits", func(ctx context.Context) error { return s.fill(ctx, e.Preauth) }, &e.Preauth.Err)
-	}
-	if e.At.Transport == policy.STARTTLS && e.Service == audit.C2S {
 		var why string // the field that says whether it was sent is enough
 		probe("HTTP", func(ctx context.Context) (err error) {
 			e.HTTP, e.HTTPTried, err = s.http(ctx, roundTrip(took))

@@ -17,9 +17,10 @@ type answer struct {
 	version, suite uint16
 }
 
-// greet sends a ClientHello of TLS 1.0, 1.1 or 1.2 and reads the answer's first
-// message. It is written by hand because crypto/tls offers no suite that is really
-// bad, and a server's choice is all that is asked: nothing is exchanged after it.
+// greet sends a ClientHello of one version and reads the answer's first message. It
+// is written by hand because crypto/tls offers no suite that is really bad, nor lets
+// choose one of TLS 1.3, and a server's choice is all that is asked: nothing is
+// exchanged after it. What is a no of the server is a [refusal].
 func greet(conn net.Conn, version uint16, suites []uint16, name string, alpn []string) (answer, error) {
 	hello, err := clientHello(version, suites, name, alpn)
 	if err != nil {
@@ -28,7 +29,31 @@ func greet(conn net.Conn, version uint16, suites []uint16, name string, alpn []s
 	if _, err := conn.Write(hello); err != nil {
 		return answer{}, err
 	}
-	return readHello(conn)
+	a, err := readHello(conn)
+	switch {
+	case err != nil && (over(err) || errors.Is(err, errNotTLS)):
+		// Some end the connection without an alert: ejabberd's fast_tls, for one.
+		return answer{}, &refusal{reason(err)}
+	case err == nil && a.version != version:
+		return answer{}, &refusal{"it answers with TLS " + versionName(a.version)}
+	}
+	return a, err
+}
+
+// refusal is a server that was asked and would not.
+type refusal struct{ how string }
+
+func (r *refusal) Error() string { return r.how }
+
+// refused is how err says that the server would not; ok is false for everything
+// else, which says nothing of the server.
+func refused(err error) (how string, ok bool) {
+	var no *refusal
+	var alert alertError
+	if errors.As(err, &no) || errors.As(err, &alert) {
+		return clip(err.Error()), true
+	}
+	return "", false
 }
 
 // clientHello is one record with the message of RFC 5246 §7.4.1.2.
@@ -41,7 +66,7 @@ func clientHello(version uint16, suites []uint16, name string, alpn []string) ([
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
 		b.AddUint8(1) // client_hello
 		b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
-			b.AddUint16(version)
+			b.AddUint16(min(version, tls.VersionTLS12)) // RFC 8446 §4.1.2
 			b.AddBytes(random[:])
 			b.AddUint8(0) // no session
 			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { addAll(b, suites) })
@@ -80,7 +105,10 @@ func addExtensions(b *cryptobyte.Builder, version uint16, name string, alpn []st
 	extension(11, func(b *cryptobyte.Builder) { b.AddBytes([]byte{1, 0}) })  // uncompressed points
 	extension(23, func(*cryptobyte.Builder) {})                              // extended master secret
 	extension(0xFF01, func(b *cryptobyte.Builder) { b.AddBytes([]byte{0}) }) // secure renegotiation (RFC 5746 §3.4)
-	if version == tls.VersionTLS12 {
+	if version == tls.VersionTLS13 {
+		addVersion13(extension)
+	}
+	if version >= tls.VersionTLS12 {
 		extension(13, list( // signatures, the old ones too
 			0x0403, 0x0503, 0x0603, 0x0807, 0x0808, 0x0804, 0x0805, 0x0806, 0x0809, 0x080A, 0x080B,
 			0x0401, 0x0501, 0x0601, 0x0303, 0x0301, 0x0203, 0x0201, 0x0202, 0x0402))
@@ -144,6 +172,9 @@ func readHello(r io.Reader) (answer, error) {
 		var session cryptobyte.String
 		if !hello.ReadUint16(&a.version) || !hello.Skip(32) || !hello.ReadUint8LengthPrefixed(&session) || !hello.ReadUint16(&a.suite) {
 			return answer{}, errNotTLS
+		}
+		if v := version13(hello); v != 0 {
+			a.version = v
 		}
 		return a, nil
 	}

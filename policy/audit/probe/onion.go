@@ -27,7 +27,8 @@ func onionOf(target Target, endpoints []audit.Endpoint) *audit.Onion {
 			tried, seen.Code = true, e.Code
 		}
 		seen.Reached = seen.Reached || e.Plain != nil || e.TLS != nil || e.Secure != nil
-		if seen.FirstKey == "" && e.TLS != nil && len(e.TLS.Chain) > 0 {
+		looked := e.Witness != "" || e.WitnessErr != ""
+		if seen.FirstKey == "" && looked && e.TLS != nil && len(e.TLS.Chain) > 0 {
 			seen.FirstKey, seen.SecondKey = tlsauth.SPKI(e.TLS.Chain[0]), e.Witness
 		}
 		for _, place := range clearnet(e, target.Domain) {

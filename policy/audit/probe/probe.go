@@ -157,6 +157,9 @@ func (r *run) all(ctx context.Context) {
 	r.seen.Endpoints = r.endpoints()
 
 	var wg sync.WaitGroup
+	if r.seen.DNS != nil {
+		wg.Go(func() { r.moreTLSA(ctx) })
+	}
 	for i := range r.seen.Endpoints {
 		wg.Go(func() { r.endpoint(ctx, &r.seen.Endpoints[i]) })
 	}

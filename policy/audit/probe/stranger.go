@@ -204,9 +204,10 @@ func pour(w io.Writer, sent *atomic.Int64, more func() bool) error {
 }
 
 // http sends what a web browser would, to see whether the server can be made to
-// answer one (XEP-0206 apart, nothing on this port speaks it).
+// answer one (XEP-0206 apart, nothing on this port speaks it): where its first stream
+// header would go, so inside TLS with direct TLS.
 func (s spot) http(ctx context.Context, patience time.Duration) (first string, sent bool, err error) {
-	l, err := s.dial(ctx)
+	l, err := s.begun(ctx)
 	if err != nil {
 		return "", false, err
 	}

@@ -46,10 +46,15 @@ func reason(err error) string {
 		return "no answer in time"
 	case errors.Is(err, context.Canceled):
 		return "it was called off"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+	case over(err):
 		return "the connection was closed"
 	case errors.As(err, &op) && op.Err != nil:
 		return strings.TrimPrefix(op.Err.Error(), "tls: ")
 	}
 	return err.Error()
+}
+
+// over reports whether err says that the connection was ended.
+func over(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }

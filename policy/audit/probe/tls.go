@@ -6,8 +6,8 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
-	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,46 +64,32 @@ func (r *run) show(t *audit.TLS, s spot, state *tls.ConnectionState) {
 func versionName(v uint16) string { return strings.TrimPrefix(tls.VersionName(v), "TLS ") }
 
 // versions asks for each version, and for each that is taken for the classes of
-// cipher suites. The versions are asked side by side.
+// cipher suites, all side by side. A version of which no answer came is not among
+// them afterwards.
 func (r *run) versions(ctx context.Context, s spot, t *audit.TLS) {
 	var mu sync.Mutex // for t
 	var wg sync.WaitGroup
 	shown := maps.Clone(t.Versions) // by the first handshake
-	_, best := shown["1.3"]
-	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
+	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
 		name := versionName(v)
 		_, known := shown[name]
 		wg.Go(func() {
-			why := ""
 			if !known {
-				why = r.step(ctx, s.what("TLS "+name), func(ctx context.Context) error {
-					_, err := s.greet(ctx, v, every())
-					return err
-				})
+				how, ok := r.greet(ctx, s, "", v, usualOf(v), nil)
+				if !ok {
+					return
+				}
+				mu.Lock()
+				t.Versions[name] = how
+				mu.Unlock()
+				if how != "" {
+					return
+				}
 			}
-			mu.Lock()
-			t.Versions[name] = why
-			mu.Unlock()
-			if why == "" {
-				r.suites(ctx, s, v, func(suite string) {
-					mu.Lock()
-					t.Accepted[name] = append(t.Accepted[name], suite)
-					mu.Unlock()
-				})
-			}
+			r.suites(ctx, s, v, t, &mu)
 		})
 	}
-	if !best {
-		wg.Go(func() {
-			why := r.step(ctx, s.what("TLS 1.3"), func(ctx context.Context) error {
-				_, err := s.handshake(ctx, func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 })
-				return err
-			})
-			mu.Lock()
-			t.Versions["1.3"] = why
-			mu.Unlock()
-		})
-	} else if !t.PQ {
+	if _, best := shown["1.3"]; best && !t.PQ {
 		// A server may know it and like another better.
 		wg.Go(func() {
 			why := r.step(ctx, s.what("X25519MLKEM768"), func(ctx context.Context) error {
@@ -120,22 +106,88 @@ func (r *run) versions(ctx context.Context, s spot, t *audit.TLS) {
 	wg.Wait()
 }
 
-// suites asks with each class of suites alone, side by side, and tells those that
-// were taken.
-func (r *run) suites(ctx context.Context, s spot, version uint16, taken func(string)) {
+// usualOf is what a good client offers with a version.
+func usualOf(version uint16) []uint16 {
+	if version < tls.VersionTLS13 {
+		return every()
+	}
+	var out []uint16
+	for _, s := range modern {
+		out = append(out, s.id)
+	}
+	return out
+}
+
+// suites asks with each class of suites alone, side by side, and notes in t those
+// that were taken, and the classes of which no answer came.
+func (r *run) suites(ctx context.Context, s spot, version uint16, t *audit.TLS, mu *sync.Mutex) {
+	name := versionName(version)
+	mu.Lock()
+	shown := slices.Clone(t.Accepted[name]) // by the first handshake
+	mu.Unlock()
+	note := func(suite string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Contains(t.Accepted[name], suite) {
+			t.Accepted[name] = append(t.Accepted[name], suite)
+		}
+	}
 	var wg sync.WaitGroup
-	for _, c := range classes {
+	try := func(class string, ids []uint16) {
 		wg.Go(func() {
-			r.step(ctx, s.what("TLS "+versionName(version)+", "+c.name), func(ctx context.Context) error {
-				a, err := s.greet(ctx, version, c.ids())
-				if err == nil {
-					taken(suiteName(a.suite))
-				}
-				return err
-			})
+			if _, ok := r.greet(ctx, s, class, version, ids, note); !ok {
+				mu.Lock()
+				t.Untried = append(t.Untried, "TLS "+name+", "+class)
+				mu.Unlock()
+			}
 		})
 	}
+	if version == tls.VersionTLS13 {
+		for _, c := range modern {
+			if !slices.Contains(shown, c.name) {
+				try(c.name, []uint16{c.id})
+			}
+		}
+	} else {
+		for _, c := range classes {
+			try(c.name, c.ids())
+		}
+	}
 	wg.Wait()
+	mu.Lock()
+	slices.Sort(t.Untried)
+	mu.Unlock()
+}
+
+// greet asks for a version with suites, as a probe of its own. It gives how the
+// server refused, "" if it did not, and ok unless there was no answer.
+func (r *run) greet(ctx context.Context, s spot, class string, version uint16, suites []uint16, taken func(string)) (how string, ok bool) {
+	what := "TLS " + versionName(version)
+	if class != "" {
+		what += ", " + class
+	}
+	why := r.step(ctx, s.what(what), func(ctx context.Context) error {
+		a, err := s.greet(ctx, version, suites)
+		if no, is := refused(err); is {
+			how = no
+			return nil
+		}
+		if err == nil && taken != nil {
+			taken(suiteOf(a.suite))
+		}
+		return err
+	})
+	return how, why == ""
+}
+
+// suiteOf is the name of a suite of any version.
+func suiteOf(id uint16) string {
+	for _, s := range modern {
+		if s.id == id {
+			return s.name
+		}
+	}
+	return suiteName(id)
 }
 
 // greet asks a spot for a version and suites.
@@ -148,11 +200,7 @@ func (s spot) greet(ctx context.Context, version uint16, suites []uint16) (answe
 	if _, err := l.ready(""); err != nil {
 		return answer{}, err
 	}
-	a, err := greet(l.conn, version, suites, s.name(), s.alpn())
-	if err == nil && a.version != version {
-		err = errors.New("it answers with TLS " + versionName(a.version))
-	}
-	return a, err
+	return greet(l.conn, version, suites, s.name(), s.alpn())
 }
 
 // handshake makes one whole handshake.
