@@ -63,6 +63,7 @@ func (s *session) connect(ctx context.Context, d policy.Decision, isolation egre
 // them to where it is wanted.
 func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.Isolation,
 	fits func(policy.Endpoint) bool, begin func(context.Context, *upstream) error) (*upstream, error) {
+	s.objections = nil // an earlier attempt's
 	dialer, err := s.live.Egress.Dialer(d.Route, isolation)
 	if err != nil {
 		return nil, err
@@ -146,7 +147,9 @@ func (s *session) try(ctx context.Context, d policy.Decision, e policy.Endpoint,
 	up.grant()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	before := len(s.objections)
 	if err := begin(ctx, up); err != nil {
+		s.objections = s.objections[:before] // this place is not the one
 		up.close()
 		up.release()
 		if ctx.Err() != nil {
@@ -246,6 +249,7 @@ func (s *session) secureUpstream(ctx context.Context, up *upstream, d policy.Dec
 		return err
 	}
 	up.tls = result
+	s.tolerate(result.Objections...)
 	if up.endpoint.Transport == policy.WebSocket {
 		if err := up.webSocket(ctx, conn, d, s.live.Limits.PreAuth); err != nil {
 			return err

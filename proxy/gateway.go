@@ -14,6 +14,7 @@
 //	register.go     an account made from within the client (XEP-0077)
 //	places.go       where to go: rules, address book, discovery
 //	connect.go      the upstream leg up to verified TLS and its features
+//	object.go       what mode = "report" lets through, and tells of
 //	splice.go       stanzas both ways, keepalives, the closing handshake
 //	pinger.go       is the server still there?
 //	errors.go       what went wrong, as the stream error the client is shown

@@ -15,6 +15,7 @@ import (
 
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/policy"
 )
 
 // maxLogins is how often a client may try before its stream ends (RFC 6120
@@ -177,7 +178,15 @@ func (s *session) loginUpstream(ctx context.Context, account jid.JID, cred *sasl
 	cred.Username = account.Localpart()
 	cred.Certificate = up.tls != nil && s.decision.ClientCert != ""
 	cred.Authzid = account.Bare().String()
-	out, err := saslauth.Authenticate(ctx, &up.leg, up.offer, cred, s.saslRules(up), up.tlsState())
+	rules := s.saslRules(up)
+	ask := rules
+	if s.decision.Mode == policy.Report {
+		ask = lenient(rules)
+	}
+	out, err := saslauth.Authenticate(ctx, &up.leg, up.offer, cred, ask, up.tlsState())
+	if err == nil {
+		err = s.judgeBinding(rules, out)
+	}
 	if err != nil {
 		up.close()
 		up.release()
@@ -192,6 +201,7 @@ func (s *session) loginUpstream(ctx context.Context, account jid.JID, cred *sasl
 	s.keepOnion(up)
 	s.info.set(func(n *SessionInfo) {
 		up.describe(n)
+		n.Warnings = s.warnings(up)
 		n.SASL, n.Binding = out.Mechanism, out.Binding
 	})
 	return s.setUpstream(up)
@@ -302,5 +312,5 @@ func (u *upstream) describe(n *SessionInfo) {
 		return
 	}
 	n.TLSVersion, n.Group, n.Cipher = "TLS "+u.tls.Version, u.tls.Group, u.tls.Cipher
-	n.Identity, n.Warnings = u.tls.Identity, u.tls.Warnings
+	n.Identity = u.tls.Identity
 }

@@ -91,7 +91,7 @@ func (s *session) connectPlain(ctx context.Context, transport policy.Transport) 
 	if err != nil {
 		return nil, err
 	}
-	s.info.set(func(n *SessionInfo) { n.Endpoint = up.endpoint.String() })
+	s.info.set(func(n *SessionInfo) { n.Endpoint, n.Warnings = up.endpoint.String(), s.warnings(up) })
 	return up, s.setUpstream(up)
 }
 

@@ -28,7 +28,10 @@ func (s *session) relayLogin(extra string) error {
 		if err != nil {
 			return err
 		}
-		s.info.set(up.describe)
+		s.info.set(func(n *SessionInfo) {
+			up.describe(n)
+			n.Warnings = s.warnings(up)
+		})
 		return s.setUpstream(up)
 	})
 	if err != nil {
@@ -179,11 +182,16 @@ func (s *session) judgeMechanism(e *xmppstream.Element) (refused bool, err error
 			Text: "The gateway does not hand through what is asked for along with a login (inline features)."}))
 	}
 	mechanism := n.Attr("mechanism")
-	if err := saslauth.AllowedInRelay(mechanism, s.saslRules(s.up)); err != nil {
+	rules := s.saslRules(s.up)
+	err = saslauth.AllowedInRelay(mechanism, rules)
+	if err != nil && saslauth.AllowedInRelay(mechanism, lenient(rules)) == nil {
+		err = s.object(err)
+	}
+	if err != nil {
 		f := saslauth.ClientFailure(err)
 		return true, s.client.Send(proto.Failure(f))
 	}
-	s.info.set(func(n *SessionInfo) { n.SASL = mechanism })
+	s.info.set(func(n *SessionInfo) { n.SASL, n.Warnings = mechanism, s.warnings(s.up) })
 	return false, nil
 }
 

@@ -47,6 +47,8 @@ type session struct {
 	secure   bool // the client leg is inside TLS
 	opened   bool // our stream header went to the client
 
+	objections []string // see object; the negotiating goroutine's
+
 	relay  relay
 	local  atomic.Bool // a server in this process has the connection
 	ending sync.Once

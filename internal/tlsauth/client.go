@@ -49,6 +49,10 @@ type Result struct {
 	PinState PinState
 	Warnings []string // sentences for the log and for status; they name the domain
 
+	// Objections are demands that the server does not meet and that mode = "report"
+	// let be: sentences of the same kind. With mode = "enforce" there are none.
+	Objections []string
+
 	conn *tls.Conn
 }
 
@@ -88,6 +92,8 @@ func Client(ctx context.Context, conn net.Conn, o Options) (*tls.Conn, *Result, 
 		PinState: v.pin,
 		Warnings: v.warnings,
 		conn:     c,
+
+		Objections: v.objections,
 	}
 	// The connection keeps its configuration, which keeps v, for as long as the
 	// session lasts: let go of what it holds. Empty, it refuses.
@@ -110,9 +116,9 @@ var suites = []uint16{
 func (v *verifier) config() (*tls.Config, error) {
 	conf := &tls.Config{
 		ServerName:       v.domain, // the account's domain, not the host that DNS named (RFC 7590 §3.1, XEP-0368 §4)
-		MinVersion:       v.minVersion(),
+		MinVersion:       v.offered(),
 		CipherSuites:     suites,
-		CurvePreferences: groups(v.decision.PQ),
+		CurvePreferences: groups(v.decision.PQ, v.lenient()),
 		Time:             v.clock,
 		// No ClientSessionCache: a ticket would tie one session to the next.
 
@@ -158,12 +164,22 @@ func (v *verifier) minVersion() uint16 {
 	return v.decision.MinTLS
 }
 
-// groups are the key exchanges to offer.
-func groups(pq policy.PQ) []tls.CurveID {
-	switch pq {
-	case policy.PQRequire:
+// offered is the lowest version that the ClientHello offers: with mode = "report"
+// a server with an older one is reached, and told of.
+func (v *verifier) offered() uint16 {
+	if v.lenient() {
+		return tls.VersionTLS12
+	}
+	return v.minVersion()
+}
+
+// groups are the key exchanges to offer; lenient ones are those of a server that
+// is told of where it falls short.
+func groups(pq policy.PQ, lenient bool) []tls.CurveID {
+	switch {
+	case pq == policy.PQRequire && !lenient:
 		return []tls.CurveID{tls.X25519MLKEM768}
-	case policy.PQPrefer:
+	case pq == policy.PQRequire, pq == policy.PQPrefer:
 		return []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}
 	}
 	return []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}

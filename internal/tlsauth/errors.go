@@ -145,8 +145,12 @@ func (v *verifier) tooOld(err error) *Error {
 // notPostQuantum is a server that does not know the key exchange that is
 // required.
 func (v *verifier) notPostQuantum(err error) *Error {
-	return &Error{Kind: ErrPQ, What: "the server of " + v.domain + " has no post-quantum key exchange", Err: err,
-		Why: "X25519MLKEM768 is required here, and it ended the handshake with it", Hint: `set pq = "prefer" in ` + v.section() + ", or ask its operator to update it"}
+	why := "X25519MLKEM768 is required here, and it ended the handshake with it"
+	if err == nil {
+		why = "X25519MLKEM768 is required here, and it chose another key exchange"
+	}
+	return &Error{Kind: ErrPQ, What: "the server of " + v.domain + " has no post-quantum key exchange", Err: err, Why: why,
+		Hint: `set pq = "prefer" in ` + v.section() + ", or ask its operator to update it"}
 }
 
 // hintOldServer is the way to an old server, where there is one left.

@@ -28,6 +28,8 @@ type verifier struct {
 	spki     string
 	pin      PinState
 	warnings []string
+
+	objections []string
 }
 
 // newVerifier refuses a decision that does not say everything.
@@ -80,6 +82,22 @@ func newVerifier(o Options) (*verifier, error) {
 	return v, nil
 }
 
+// lenient reports whether the owner wants to be told of a server that does not meet
+// the stricter demands, rather than to be kept from it.
+func (v *verifier) lenient() bool { return v.decision.Mode == policy.Report }
+
+// object is for a server that falls short of a stricter demand: one whose lack is no
+// proof that somebody is in the middle (min_tls, pq, tofu-strict and the like). It
+// is e, which refuses the server, or, with mode = "report", nil and an objection.
+// What proves the server is never judged here.
+func (v *verifier) object(e *Error) error {
+	if !v.lenient() {
+		return e
+	}
+	v.objections = append(v.objections, Reason(e))
+	return nil
+}
+
 func (v *verifier) refuse(what, why, hint string) *Error {
 	return &Error{Kind: ErrSettings, What: what, Why: why, Hint: hint}
 }
@@ -91,11 +109,18 @@ func (v *verifier) verify(state tls.ConnectionState) error {
 	if v.domain == "" || len(state.PeerCertificates) == 0 {
 		return v.refuse("the server was not accepted", "it showed no certificate", "")
 	}
-	if state.Version < v.minVersion() {
+	if state.Version < v.offered() {
 		return v.tooOld(nil)
 	}
+	if state.Version < v.decision.MinTLS {
+		if err := v.object(v.tooOld(nil)); err != nil {
+			return err
+		}
+	}
 	if v.decision.PQ == policy.PQRequire && state.CurveID != tls.X25519MLKEM768 {
-		return v.notPostQuantum(nil)
+		if err := v.object(v.notPostQuantum(nil)); err != nil {
+			return err
+		}
 	}
 	// A server that selects nothing does not know ALPN; one that selects something
 	// else is another service (RFC 7301 §3.2).
@@ -235,7 +260,7 @@ func (v *verifier) strict() bool {
 
 // compare refuses another key than the remembered one, where it should.
 func (v *verifier) compare() error {
-	if !v.strict() {
+	if !v.strict() || v.lenient() { // remember tells of it then
 		return nil
 	}
 	seen, _, err := v.pins.Seen(v.domain)
@@ -258,9 +283,9 @@ func (v *verifier) remember() error {
 	v.pin = state
 	switch {
 	case state == PinNew && v.strict():
-		return v.keyChanged(before)
+		return v.object(v.keyChanged(before))
 	case err != nil && v.strict():
-		return v.noPins(err)
+		return v.object(v.noPins(err))
 	case err != nil:
 		v.warnings = append(v.warnings, "the key of the server of "+v.domain+" could not be compared or remembered: "+err.Error())
 	case state == PinNew && !v.decision.OnionProves(v.endpoint):
