@@ -38,6 +38,7 @@ func newApp(u *ui) *cli.App {
 		Commands: []*cli.Command{
 			runCommand(u),
 			statusCommand(u),
+			checkCommand(u),
 			policyCommand(u),
 			onionCommand(u),
 			accountCommand(u),

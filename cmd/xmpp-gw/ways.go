@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/miekg/dns"
+
+	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/resolve"
 	"xmpp-gw/policy"
@@ -40,6 +43,24 @@ func waysOut(s *settings, tor func(context.Context) (string, error)) (*egress.Se
 		},
 	})
 	return set, base, err
+}
+
+// trustAnchors are the keys in a file, from which DNS answers are proven; nil, which
+// is the root's own, without one.
+func trustAnchors(file string) ([]*dns.DS, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err == nil {
+		defer f.Close()
+		var anchors []*dns.DS
+		if anchors, err = dnssec.ParseAnchors(f); err == nil {
+			return anchors, nil
+		}
+	}
+	return nil, &problem{what: "dns.trust_anchors cannot be used", why: err.Error(), code: exitMistake, err: err,
+		hint: "it is a file of DS or DNSKEY records, such as /usr/share/dns/root.key of Debian's dns-root-data; without it the root's own keys hold"}
 }
 
 // rootsWith is the system's roots and those in file; nil, which is the system's

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"xmpp-gw/policy"
+)
+
+// aim is a TARGET of the command line.
+type aim struct {
+	asked     string // as it was written
+	domain    string // normalised
+	account   string // the bare JID, "" where only a domain was named
+	endpoints []policy.Endpoint
+
+	// password is what to log in with; nil: nobody logs in.
+	password []byte
+}
+
+// readAims reads the targets, each of them once.
+func readAims(c *cli.Context) ([]*aim, error) {
+	var aims []*aim
+	for _, asked := range c.Args().Slice() {
+		a, err := readAim(asked)
+		if err != nil {
+			p := usage("%q cannot be looked at: %v", asked, err)
+			p.hint = "a target is a domain, a JID, an onion address, HOST:PORT or an endpoint such as tls://HOST:PORT"
+			return nil, p
+		}
+		if !slices.ContainsFunc(aims, a.same) {
+			aims = append(aims, a)
+		}
+	}
+	for _, word := range c.StringSlice("at") {
+		at, err := policy.ParseEndpoint(word)
+		if err != nil {
+			return nil, usage("--at: %v", err)
+		}
+		if len(aims) != 1 {
+			return nil, usage("--at is for one target, and there are %d", len(aims))
+		}
+		aims[0].endpoints = append(aims[0].endpoints, at)
+	}
+	return aims, nil
+}
+
+func (a *aim) same(b *aim) bool {
+	return a.domain == b.domain && a.account == b.account && slices.Equal(a.endpoints, b.endpoints)
+}
+
+// readAim reads one target.
+func readAim(asked string) (*aim, error) {
+	a := &aim{asked: asked}
+	var err error
+	switch word := strings.TrimPrefix(asked, "xmpp:"); {
+	case strings.Contains(word, "://"):
+		at, err := policy.ParseEndpoint(word)
+		if err != nil {
+			return nil, err
+		}
+		a.domain, a.endpoints = at.Host, []policy.Endpoint{at}
+		return a, nil
+	case !strings.ContainsAny(word, "@/") && isHostPort(word):
+		scheme := "starttls://"
+		if strings.HasSuffix(word, ":5223") || strings.HasSuffix(word, ":443") {
+			scheme = "tls://"
+		}
+		at, err := policy.ParseEndpoint(scheme + word)
+		if err != nil {
+			return nil, err
+		}
+		a.domain, a.endpoints = at.Host, []policy.Endpoint{at}
+		return a, nil
+	default:
+		// RFC 7622 §3.1: the resource begins at the first slash, and may have an "@".
+		bare, _, _ := strings.Cut(word, "/")
+		bare, _, _ = strings.Cut(bare, "?") // of a URI
+		local, domain, isJID := strings.Cut(bare, "@")
+		if !isJID {
+			domain = bare
+		}
+		if a.domain, err = policy.NormalizeDomain(domain); err != nil {
+			return nil, err
+		}
+		if isJID && local == "" {
+			return nil, errors.New("there is nothing in front of the @")
+		}
+		if isJID {
+			a.account = local + "@" + policy.DisplayDomain(a.domain)
+		}
+	}
+	if policy.IsOnion(a.domain) {
+		if err := policy.CheckOnion(a.domain); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// isHostPort reports whether s ends in a port, and is not an IPv6 address alone.
+func isHostPort(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return false
+	}
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && host != "" && port != ""
+}
+
+// readPasswords reads the passwords of --login: from the terminal, where nobody sees
+// them, or a line for each JID from standard input or a file.
+func (j *checkJob) readPasswords() error {
+	var jids []*aim
+	for _, a := range j.aims {
+		if a.account != "" {
+			jids = append(jids, a)
+		}
+	}
+	file, stdin := j.String("password-file"), j.Bool("password-stdin")
+	switch {
+	case !j.Bool("login") && (file != "" || stdin):
+		return usage("a password is for --login, which is not there")
+	case !j.Bool("login"):
+		return nil
+	case len(jids) == 0:
+		p := usage("--login needs an account, and no target is a JID")
+		p.hint = "for example: xmpp-gw check --login juliet@example.org"
+		return p
+	case file != "" && stdin:
+		return usage("--password-stdin and --password-file cannot be had together")
+	}
+	var lines *bufio.Reader
+	from := "standard input"
+	switch {
+	case stdin:
+		lines = bufio.NewReader(io.LimitReader(os.Stdin, 1<<20))
+	case file != "":
+		f, err := os.Open(file)
+		if err != nil {
+			return &problem{what: "the file with the password cannot be read", why: err.Error(), code: exitUsage, err: err}
+		}
+		defer f.Close()
+		lines, from = bufio.NewReader(io.LimitReader(f, 1<<20)), file
+	case !term.IsTerminal(int(os.Stdin.Fd())):
+		p := usage("there is nobody to ask for a password")
+		p.hint = "hand it over with --password-stdin or --password-file FILE"
+		return p
+	}
+	for _, a := range jids {
+		var err error
+		if lines == nil {
+			a.password, err = j.askPassword(a.account)
+		} else if a.password, err = lines.ReadBytes('\n'); errors.Is(err, io.EOF) {
+			err = nil
+		}
+		if err != nil {
+			return &problem{what: "the password cannot be read", why: err.Error(), err: err}
+		}
+		a.password = trimLineEnd(a.password)
+		if len(a.password) == 0 {
+			return usage("there is no password for %s: %s has no line for it", a.account, map[bool]string{true: from, false: "the terminal"}[lines != nil])
+		}
+	}
+	return nil
+}
+
+// askPassword asks a person.
+func (j *checkJob) askPassword(account string) ([]byte, error) {
+	fmt.Fprintf(j.ui.err, "password of %s: ", printable(account))
+	b, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(j.ui.err)
+	return b, err
+}
+
+func trimLineEnd(b []byte) []byte {
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	return b
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"xmpp-gw/internal/dnssec"
+	"xmpp-gw/internal/egress"
+	"xmpp-gw/internal/resolve"
+	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/policy"
+	"xmpp-gw/policy/audit"
+	"xmpp-gw/policy/audit/probe"
+)
+
+// checkParallel is how many targets are looked at at the same time.
+const checkParallel = 4
+
+// look is a target and what policy says of it.
+type look struct {
+	*aim
+	decision policy.Decision
+	err      error // why it is not looked at
+}
+
+// decideAll asks policy about every target.
+func (j *checkJob) decideAll() []*look {
+	looks := make([]*look, len(j.aims))
+	for i, a := range j.aims {
+		looks[i] = &look{aim: a}
+		looks[i].decision, looks[i].err = j.decide(a)
+	}
+	return looks
+}
+
+// decide is what policy says of a target, with what the command line puts in its
+// place. An onion address goes by Tor or not at all.
+func (j *checkJob) decide(a *aim) (policy.Decision, error) {
+	target, rules, tor := policy.Target{Domain: a.domain}, j.rules, policy.Route{Kind: policy.RouteTor}
+	switch via, isOnion := j.via, policy.IsOnion(a.domain); {
+	case via.Kind != policy.RouteUnset && (!isOnion || via.ViaTor()):
+		rules = sentBy(rules, via)
+	case isOnion:
+		d, _ := rules.Decide(target)
+		if via.Kind != policy.RouteUnset || d.Route.Kind != policy.RouteBlock && !d.Route.ViaTor() {
+			rules = sentBy(rules, tor)
+		}
+	}
+	d, err := rules.Decide(target)
+	if err != nil {
+		return d, err
+	}
+	switch {
+	case len(a.endpoints) > 0:
+		d.Endpoints = a.endpoints
+	case d.Onion != nil:
+		d.Endpoints = []policy.Endpoint{*d.Onion}
+	case len(d.Endpoints) == 0:
+		d.Endpoints = d.Known.Endpoints
+	}
+	if slices.ContainsFunc(d.Endpoints, policy.Endpoint.Onion) && !d.Route.ViaTor() {
+		return d, &policy.Refusal{Domain: a.domain, Why: "an onion address is to be looked at, which only Tor can reach", Hint: "Go by --via tor"}
+	}
+	if d.Route.ViaTor() && (a.domain == "localhost" || strings.HasSuffix(a.domain, ".localhost")) {
+		return d, &policy.Refusal{Domain: a.domain, Why: "it is this machine, and its route (" + d.Route.String() + ") leads elsewhere",
+			Hint: "--via direct looks at the server here; --self at this machine's set-up"}
+	}
+	if ca := j.String("ca"); ca != "" {
+		d.CAFile = ca
+	}
+	return d, nil
+}
+
+// sentBy is rules with another route for everything.
+func sentBy(rules policy.Rules, route policy.Route) policy.Rules {
+	value := policy.Value[policy.Route]{V: route, Source: "--via"}
+	rules.Default.Route = value
+	rules.Domains = maps.Clone(rules.Domains)
+	for domain, rule := range rules.Domains {
+		if rule.Route.IsSet() {
+			rule.Route = value
+			rules.Domains[domain] = rule
+		}
+	}
+	return rules
+}
+
+// lookAll looks at this machine and at all targets, some at a time, and gives their
+// reports in the order of the command line, and what a person must be told of those
+// that were not looked at.
+func (j *checkJob) lookAll(ctx context.Context, looks []*look) (reports []*audit.Report, failures []*problem) {
+	w, err := j.waysOut()
+	if err == nil && slices.ContainsFunc(looks, func(l *look) bool { return l.err == nil && l.decision.Route.ViaTor() }) {
+		defer j.tor.close()
+		j.tor.start(ctx, j) // an error is for those that go by it
+	}
+	reports = make([]*audit.Report, len(looks))
+	slots := make(chan struct{}, checkParallel)
+	var wg sync.WaitGroup
+	for i, l := range looks {
+		if l.err == nil {
+			l.err = err
+		}
+		if l.err == nil && l.decision.Route.ViaTor() {
+			_, l.err = j.tor.SOCKS(ctx)
+		}
+		if l.err != nil {
+			continue
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if l.err = ctx.Err(); l.err == nil {
+				reports[i], l.err = j.look(ctx, w, l)
+			}
+		})
+	}
+	wg.Wait()
+	for i, l := range looks {
+		clear(l.password)
+		if l.err == nil {
+			continue
+		}
+		p := notLooked(ctx, l)
+		reports[i] = j.report(&audit.Observation{Domain: l.domain, Via: l.decision.Route.String(), At: time.Now()}, nil)
+		reports[i].Rule = "not looked at: " + audit.Clean(p.why)
+		if !slices.ContainsFunc(failures, func(q *problem) bool { return q.why == p.why && p.err != nil }) {
+			failures = append(failures, p)
+		}
+	}
+	return reports, failures
+}
+
+// notLooked says why a target was not looked at, and what to do.
+func notLooked(ctx context.Context, l *look) *problem {
+	what := policy.DisplayDomain(l.domain) + " was not looked at"
+	if r, ok := errors.AsType[*policy.Refusal](l.err); ok {
+		p := &problem{what: what, why: r.Why, hint: r.Hint}
+		if r.Source != "" {
+			p.why += " (" + r.Source + ")"
+		}
+		if l.decision.Route.Kind == policy.RouteBlock {
+			p.hint = "--via tor looks at it nevertheless; or give it another route in the configuration"
+		}
+		return p
+	}
+	if ctx.Err() != nil {
+		return &problem{what: what, why: "it was interrupted"}
+	}
+	p := *explain(l.err)
+	if p.why == "" {
+		p.why = p.what
+	} else {
+		p.why = p.what + ": " + p.why
+	}
+	p.what, p.err = what, l.err
+	return &p
+}
+
+// ways are the ways out, of which policy chooses one for each target.
+type ways struct {
+	set     *egress.Set
+	dns     *resolve.Client
+	anchors []*dns.DS
+	isolate egress.Isolator
+}
+
+func (j *checkJob) waysOut() (*ways, error) {
+	set, client, err := waysOut(j.settings, j.tor.SOCKS)
+	if err != nil {
+		return nil, err
+	}
+	anchors, err := trustAnchors(j.settings.DNS.TrustAnchors)
+	if err != nil {
+		return nil, err
+	}
+	return &ways{set: set, dns: client, anchors: anchors}, nil
+}
+
+// look looks at one target by the way that was decided.
+func (j *checkJob) look(ctx context.Context, w *ways, l *look) (*audit.Report, error) {
+	d := l.decision
+	dialer, err := w.set.Dialer(d.Route, w.isolate.For("check", l.account, l.domain))
+	if err != nil {
+		return nil, err
+	}
+	budget := j.Duration("timeout")
+	o := probe.Options{
+		Via: d.Route.String(), Dialer: dialer, S2S: j.Bool("s2s"), Budget: budget,
+		Progress: func(line string) { j.progress.line(l.domain, line) },
+	}
+	if d.Route.ViaTor() || d.Route.Kind == policy.RouteSOCKS {
+		// Another circuit, with another exit: a look with other eyes.
+		if o.Second, err = w.set.Dialer(d.Route, w.isolate.For("check again", l.account, l.domain)); err != nil {
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(d.Endpoints, policy.Endpoint.Onion) || policy.IsOnion(l.domain) {
+		o.Step = budget / 2 // two circuits that meet take their time
+	}
+	if o.Roots, err = tlsauth.Roots(nil, d); err != nil {
+		return nil, &problem{what: "the authority for it cannot be used", why: err.Error(), hint: "see ca in the configuration, or --ca"}
+	}
+	client := w.dns.Over(dialer)
+	client.Timeout = min(resolve.DefaultTimeout, budget/8) // so that the second server has its turn within a probe
+	o.Lookup = dnssec.New(dnssec.Config{Exchange: client.Exchange, Anchors: w.anchors}).Lookup
+	if l.password != nil {
+		o.Login = &probe.Login{JID: l.account, Password: l.password}
+	}
+	seen, err := probe.Probe(ctx, probe.Target{Domain: l.domain, Endpoints: d.Endpoints, Twin: j.twin(l.domain)}, o)
+	if err != nil {
+		return nil, err
+	}
+	return j.report(seen, j.checks), nil
+}
+
+// twin is the domain whose server the configuration says is at an onion address.
+func (j *checkJob) twin(onion string) string {
+	if !policy.IsOnion(onion) {
+		return ""
+	}
+	for _, domain := range slices.Sorted(maps.Keys(j.rules.Domains)) {
+		if rule := j.rules.Domains[domain]; rule.Onion.IsSet() && rule.Onion.V.Host == onion && !policy.IsOnion(domain) {
+			return domain
+		}
+	}
+	return ""
+}
+
+// report judges what was seen.
+func (j *checkJob) report(seen *audit.Observation, checks []audit.Check) *audit.Report {
+	r := audit.NewReport(seen, audit.Judge(seen, checks))
+	if j.policy != nil {
+		r.Met = j.policy.Compare(r.Findings, time.Now())
+	}
+	return r
+}
+
+// paths are the places of this program; they exist or not.
+func (j *checkJob) paths() (paths, error) { return findPaths(j.String("state-dir"), os.Getenv) }
