@@ -1,91 +1,18 @@
 package audit
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
+	"net/netip"
+
+	"xmpp-gw/internal/dane"
 )
 
-// association is one TLSA record (RFC 6698 §2.1).
-type association struct {
-	usage, selector, matching uint64
-	data                      []byte
+// inDNS is an endpoint whose host is a name that DNS has.
+func inDNS(e *Endpoint) bool {
+	_, err := netip.ParseAddr(e.At.Host)
+	return !e.At.Onion() && err != nil
 }
-
-// parseTLSA reads "USAGE SELECTOR MATCHING HEX".
-func parseTLSA(record string) (a association, ok bool) {
-	f := strings.Fields(record)
-	if len(f) < 4 {
-		return a, false
-	}
-	for i, to := range []*uint64{&a.usage, &a.selector, &a.matching} {
-		n, err := strconv.ParseUint(f[i], 10, 8)
-		if err != nil {
-			return a, false
-		}
-		*to = n
-	}
-	var err error
-	a.data, err = hex.DecodeString(strings.Join(f[3:], ""))
-	return a, err == nil && len(a.data) > 0 && a.usage <= 3 && a.selector <= 1 && a.matching <= 2
-}
-
-// names reports whether the association is with this certificate.
-func (a association) names(c *x509.Certificate) bool {
-	data := c.Raw
-	if a.selector == 1 {
-		data = c.RawSubjectPublicKeyInfo
-	}
-	switch a.matching {
-	case 1:
-		sum := sha256.Sum256(data)
-		data = sum[:]
-	case 2:
-		sum := sha512.Sum512(data)
-		data = sum[:]
-	}
-	return bytes.Equal(data, a.data)
-}
-
-// matches reports whether the chain that TLS showed is the one that the association
-// asks for (RFC 6698 §2.1.1).
-func (a association) matches(t *TLS, now time.Time) bool {
-	switch a.usage {
-	case 3: // DANE-EE: this key, whatever else the certificate says (RFC 7671 §5.1)
-		return a.names(t.Chain[0])
-	case 1: // PKIX-EE
-		return t.ChainErr == "" && a.names(t.Chain[0])
-	case 0: // PKIX-TA
-		if t.ChainErr != "" {
-			return false
-		}
-	}
-	for _, c := range t.Chain[1:] {
-		if a.names(c) && leadsTo(t.Chain, c, now) {
-			return true
-		}
-	}
-	return false
-}
-
-// leadsTo reports whether the chain's leaf was issued below the authority.
-func leadsTo(chain []*x509.Certificate, authority *x509.Certificate, now time.Time) bool {
-	roots, between := x509.NewCertPool(), x509.NewCertPool()
-	roots.AddCert(authority)
-	for _, c := range chain[1:] {
-		between.AddCert(c)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	return err == nil
-}
-
-func notOnion(e *Endpoint) bool { return !e.At.Onion() }
 
 func askTLSA(j *judge) {
 	if j.noDNS() {
@@ -110,24 +37,31 @@ func askTLSA(j *judge) {
 			j.unknown(target, "no certificate was seen")
 			return
 		}
-		usable := 0
-		for _, r := range a.Records {
-			if record, ok := parseTLSA(r); ok {
-				usable++
-				if record.matches(e.TLS, j.At) {
-					if a.Security != Secure {
-						j.warn(target, "%s matches, but DNS is not signed: it counts for nothing", r).at(Medium)
-					} else {
-						j.pass(target, "%s", r)
-					}
-					return
-				}
+		var records []dane.Record
+		for _, text := range a.Records {
+			if r, ok := dane.Parse(text); ok {
+				records = append(records, r)
 			}
 		}
-		if usable == 0 {
+		if records = dane.Usable(records); len(records) == 0 {
 			j.fail(target, "no TLSA record can be used: %s", list(a.Records, ""))
-		} else {
-			j.fail(target, "none matches the key: %s", list(a.Records, ""))
+			return
 		}
-	}, notOnion)
+		var trusted [][]*x509.Certificate
+		if e.TLS.ChainErr == "" {
+			trusted = append(trusted, e.TLS.Chain)
+		}
+		for _, r := range records {
+			switch {
+			case !r.Match(e.TLS.Chain, trusted, j.At):
+				continue
+			case a.Security != Secure:
+				j.warn(target, "%s matches, but DNS is not signed: it counts for nothing", r.Text()).at(Medium)
+			default:
+				j.pass(target, "%s", r.Text())
+			}
+			return
+		}
+		j.fail(target, "none matches the key: %s", list(a.Records, ""))
+	}, inDNS)
 }
