@@ -112,7 +112,8 @@ func (r *run) moreTLSA(ctx context.Context) {
 	for _, e := range r.seen.Endpoints {
 		key := fmt.Sprintf("%d %s", e.At.Port, e.At.Host)
 		_, asked := r.seen.DNS.TLSA[key]
-		if !asked && !e.At.Onion() && isHost(e.At.Host) && !slices.Contains(keys, key) {
+		_, noIP := netip.ParseAddr(e.At.Host)
+		if !asked && !e.At.Onion() && noIP != nil && isHost(e.At.Host) && !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 	}

@@ -29,6 +29,11 @@ func (r *run) endpoint(ctx context.Context, e *audit.Endpoint) {
 		return err
 	}); why != "" {
 		e.Err = why
+	}
+	if r.met != nil && e.Service == audit.C2S {
+		r.met <- door{s, r.fit(e)}
+	}
+	if e.Err != "" {
 		return
 	}
 

@@ -72,6 +72,8 @@ type line struct {
 	raw  *bounded
 	r    *xmppstream.Reader
 	stop func() bool
+
+	features *xmppstream.Node // the last ones, whole
 }
 
 // dial opens a connection that ends with ctx, at the latest.

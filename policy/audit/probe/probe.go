@@ -139,6 +139,7 @@ type run struct {
 	account jid.JID // of Options.Login
 	seen    *audit.Observation
 	slots   chan struct{} // connections that may be open
+	met     chan door     // client endpoints after a first look, for a login; or nil
 
 	mu sync.Mutex // for Progress
 }
@@ -159,6 +160,10 @@ func (r *run) all(ctx context.Context) {
 	var wg sync.WaitGroup
 	if r.seen.DNS != nil {
 		wg.Go(func() { r.moreTLSA(ctx) })
+	}
+	if r.Login != nil {
+		r.met = make(chan door, len(r.seen.Endpoints))
+		wg.Go(func() { r.seen.Login = r.login(ctx) })
 	}
 	for i := range r.seen.Endpoints {
 		wg.Go(func() { r.endpoint(ctx, &r.seen.Endpoints[i]) })

@@ -22,16 +22,9 @@ const (
 
 // readStream reads the far end's header and features.
 func (l *line) readStream(s *audit.Stream) {
-	fail := func(err error) {
-		var moved *websocket.Moved
-		if errors.As(err, &moved) {
-			s.Elsewhere = clip(moved.URI)
-		}
-		s.Err = clip(reason(err))
-	}
 	h, err := l.r.ReadHeader()
 	if err != nil {
-		fail(err)
+		broken(s, err)
 		return
 	}
 	s.From, s.ID, s.Version, s.Lang = clip(h.From), clip(h.ID), clip(h.Version), clip(h.Lang)
@@ -44,22 +37,37 @@ func (l *line) readStream(s *audit.Stream) {
 		s.Err = "its stream is of a version before 1.0, which has no features"
 		return
 	}
+	l.readFirst(s)
+}
+
+// readFirst reads what comes behind a header: features, or an error.
+func (l *line) readFirst(s *audit.Stream) {
 	e, err := l.next()
 	if err != nil {
-		fail(err)
+		broken(s, err)
 		return
 	}
 	n, err := e.Node()
 	switch {
 	case err != nil:
-		fail(err)
+		broken(s, err)
 	case n.Is(xmppstream.NSStream, "error"):
 		readError(s, n)
 	case n.Is(xmppstream.NSStream, "features"):
+		l.features = n
 		readFeatures(s, n)
 	default:
 		s.Err = "it sent <" + clip(n.Name) + "/> in place of features"
 	}
+}
+
+// broken notes why a stream did not come about.
+func broken(s *audit.Stream, err error) {
+	var moved *websocket.Moved
+	if errors.As(err, &moved) {
+		s.Elsewhere = clip(moved.URI)
+	}
+	s.Err = clip(reason(err))
 }
 
 // readError reads a stream error (RFC 6120 §4.9).
@@ -88,7 +96,7 @@ func readFeatures(s *audit.Stream, n *xmppstream.Node) {
 		case f.Is(nsLimits, "limits"):
 			s.Limits = &audit.AdvertisedLimits{MaxBytes: number(f.ChildText(nsLimits, "max-bytes")), IdleSeconds: number(f.ChildText(nsLimits, "idle-seconds"))}
 		case f.Is(nsCaps, "c"):
-			s.CapsNode = clip(f.Attr("node"))
+			s.CapsNode, s.CapsVer = clip(f.Attr("node")), clip(f.Attr("ver"))
 		case f.Is(nsDialback, "dialback"):
 			s.Dialback = true
 		case f.Is(xmppstream.NSSASL2, "authentication"):

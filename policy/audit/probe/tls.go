@@ -45,11 +45,7 @@ func (r *run) show(t *audit.TLS, s spot, state *tls.ConnectionState) {
 	t.ALPN = clip(state.NegotiatedProtocol)
 	_, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32) // RFC 9266 §2
 	t.Exporter = err == nil
-	service := map[audit.Service]string{audit.C2S: "xmpp-client", audit.S2S: "xmpp-server"}[s.service]
-	if s.name() != s.domain {
-		service = ""
-	}
-	j := tlsauth.Judge(t.Chain, s.name(), service, r.Roots, r.Now())
+	j := r.judge(s, t.Chain)
 	t.ChainErr, t.NameErr, t.Identity = tlsauth.Reason(j.Chain), tlsauth.Reason(j.Name), j.Identity
 	t.SCTs = timestamps(state)
 	t.Staple = staple(state)
@@ -59,6 +55,15 @@ func (r *run) show(t *audit.TLS, s spot, state *tls.ConnectionState) {
 	if state.Version == tls.VersionTLS13 {
 		t.Accepted[key] = []string{tls.CipherSuiteName(state.CipherSuite)}
 	}
+}
+
+// judge says of a chain whether it proves the spot's server.
+func (r *run) judge(s spot, chain []*x509.Certificate) tlsauth.Judgement {
+	service := map[audit.Service]string{audit.C2S: "xmpp-client", audit.S2S: "xmpp-server"}[s.service]
+	if s.name() != s.domain {
+		service = ""
+	}
+	return tlsauth.Judge(chain, s.name(), service, r.Roots, r.Now())
 }
 
 func versionName(v uint16) string { return strings.TrimPrefix(tls.VersionName(v), "TLS ") }
