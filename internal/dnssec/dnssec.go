@@ -28,7 +28,6 @@ package dnssec
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -109,14 +108,14 @@ type Validator struct {
 	now      func() time.Time
 	limits   Limits
 
-	mu   sync.Mutex
-	cuts map[string]cut
+	top  *memory // of the root and the zones right below it
+	deep *memory // of all others
 }
 
 // New makes a validator.
 func New(c Config) *Validator {
 	v := &Validator{exchange: c.Exchange, now: c.Now, limits: c.Limits.withDefaults(),
-		anchors: map[string][]*dns.DS{}, cuts: map[string]cut{}}
+		anchors: map[string][]*dns.DS{}, top: newMemory(), deep: newMemory()}
 	if v.now == nil {
 		v.now = time.Now
 	}
@@ -131,9 +130,11 @@ func New(c Config) *Validator {
 }
 
 // Over gives a validator that asks by another exchange, such as one of another Tor
-// isolation, with an empty memory.
+// isolation. What is known of the root and of the zones right below it is known to
+// both, as everybody asks for that. The memory is empty otherwise: from what is not
+// asked for again, a resolver could tell that two circuits are of one machine.
 func (v *Validator) Over(e Exchange) *Validator {
-	return &Validator{exchange: e, anchors: v.anchors, now: v.now, limits: v.limits, cuts: map[string]cut{}}
+	return &Validator{exchange: e, anchors: v.anchors, now: v.now, limits: v.limits, top: v.top, deep: newMemory()}
 }
 
 // Result is what a lookup found.

@@ -1,0 +1,114 @@
+package dnssec
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// TestCost says what the questions of a discovery are: for one domain, and for the
+// next one of another session, which knows no more than everybody.
+func TestCost(t *testing.T) {
+	var asked atomic.Int32
+	base := New(Config{Anchors: tree().Anchors(), Now: func() time.Time { return now }})
+	discover := func(domain string) int {
+		asked.Store(0)
+		v := base.Over(Once(t.Context(), func(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
+			asked.Add(1)
+			return tree().Exchange(ctx, q)
+		}))
+		var all sync.WaitGroup
+		for _, service := range []string{"_xmpp-client._tcp.", "_xmpps-client._tcp."} {
+			all.Go(func() {
+				if r, err := v.Lookup(t.Context(), service+domain, dns.TypeSRV); err != nil || r.Security != Secure {
+					t.Errorf("%v, %v", r, err)
+				}
+			})
+		}
+		all.Wait()
+		return int(asked.Load())
+	}
+	if n := discover("good.test."); n != 7 { // two SRV; DNSKEY of three zones, DS of two
+		t.Errorf("%d questions for the first domain", n)
+	}
+	for _, domain := range []string{"hashed.test.", "good.test."} {
+		if n := discover(domain); n != 4 { // two SRV, DS and DNSKEY of the domain
+			t.Errorf("%d questions for %s", n, domain)
+		}
+	}
+}
+
+// TestOnce: whoever asked first may leave; failures are not kept; nobody changes the
+// answer of another.
+func TestOnce(t *testing.T) {
+	var calls atomic.Int32
+	hold := make(chan struct{})
+	fail := errors.New("no")
+	ask := Once(t.Context(), func(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
+		calls.Add(1)
+		switch q.Question[0].Name {
+		case "fail.":
+			return nil, fail
+		case "none.":
+			return nil, nil
+		}
+		select {
+		case <-hold:
+			return new(dns.Msg).SetReply(q), nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	})
+	question := func(name string) *dns.Msg { return new(dns.Msg).SetQuestion(name, dns.TypeA) }
+
+	gone, leave := context.WithCancelCause(t.Context())
+	leave(fail)
+	if _, err := ask(gone, question("a.")); !errors.Is(err, fail) {
+		t.Errorf("whoever leaves gets %v", err)
+	}
+	got := make(chan *dns.Msg, 2)
+	for range 2 {
+		go func() {
+			m, err := ask(t.Context(), question("a."))
+			if err != nil {
+				t.Error(err)
+			}
+			got <- m
+		}()
+	}
+	close(hold)
+	if a, b := <-got, <-got; a == b || a == nil || b == nil {
+		t.Errorf("%p and %p", a, b)
+	}
+	if n := calls.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	for _, name := range []string{"fail.", "none."} {
+		calls.Store(0)
+		for range 2 {
+			if m, err := ask(t.Context(), question(name)); m != nil || name == "fail." && !errors.Is(err, fail) {
+				t.Errorf("%s: %v, %v", name, m, err)
+			}
+		}
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%s: asked %d times", name, n)
+		}
+	}
+	if _, err := ask(t.Context(), new(dns.Msg)); err == nil {
+		t.Error("no question was asked")
+	}
+	calls.Store(0)
+	for i := range 2 * maxOnce {
+		if _, err := ask(t.Context(), question(string(rune('a'+i%26))+dns.Fqdn(string(rune('a'+i/26))))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := calls.Load(); n < maxOnce {
+		t.Errorf("asked %d times", n)
+	}
+}
