@@ -57,6 +57,7 @@ func selfChanges() []change {
 		return func(s *SelfObservation) { s.Listeners = []Listener{l} }
 	}
 	add("self.listen", "open, no TLS", Fail, Critical, listen(Listener{Address: "0.0.0.0:5222", TLS: "none"}))
+	add("self.listen", "open numbers", Fail, High, listen(Listener{Address: "0.0.0.0:9522", TLS: "none", Needed: "listen.metrics_public"}))
 	add("self.listen", "open, optional", Fail, High, listen(Listener{Address: "[::]:5222", TLS: "optional", Needed: "node"}))
 	add("self.listen", "open, without need", Warn, High, listen(Listener{Address: "192.0.2.1:5222", TLS: "required"}))
 	add("self.listen", "open, needed", Pass, Critical, listen(Listener{Address: "192.0.2.1:5222", TLS: "required", Needed: "node.publish"}))

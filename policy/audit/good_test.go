@@ -132,7 +132,7 @@ func goodSelf(testing.TB) *Observation {
 	return &Observation{At: now, Self: &SelfObservation{
 		Listeners: []Listener{{Address: "127.0.0.1:5222", Kind: "c2s", TLS: "required"}, {Address: "unix:/run/x", Kind: "c2s", TLS: "none"}},
 		Files:     []File{key}, CA: &CA{Key: key, NotAfter: now.AddDate(1, 0, 0), Constrained: true},
-		Settings: true, Trust: []TrustStore{{Store: "system", Trusted: true, Current: true}},
+		Settings: true, Logins: []LoginMode{{"all domains", "originate", "built-in default"}, {"example.org", "passthrough", "c:7"}}, Trust: []TrustStore{{Store: "system", Trusted: true, Current: true}},
 		Tor: &TorState{Used: true, Running: true, Version: "0.4.8.1", Status: "recommended", Bootstrapped: 100, Isolated: true}, Clock: &Clock{Offset: time.Second}}}
 }
 

@@ -24,6 +24,7 @@ type jsonReport struct {
 	Connected bool           `json:"connected"`
 	Grade     string         `json:"grade"`
 	Rule      string         `json:"rule"`
+	Notes     []string       `json:"notes,omitempty"`
 	Exit      int            `json:"exit"`
 	Counts    map[string]int `json:"counts"`
 	Findings  []jsonFinding  `json:"findings"`
@@ -58,7 +59,7 @@ func (o Output) JSON(w io.Writer, reports []*Report) error {
 	doc := jsonDocument{Schema: Schema, Version: o.Version, Exit: Exit(reports, o.Level), Reports: []jsonReport{}}
 	for _, r := range reports {
 		j := jsonReport{Target: Clean(r.Target), Via: Clean(r.Via), At: r.At.UTC().Format(time.RFC3339), Connected: r.Connected,
-			Grade: r.Grade, Rule: r.Rule, Exit: r.Exit(o.Level), Counts: map[string]int{}, Findings: []jsonFinding{}}
+			Grade: r.Grade, Rule: r.Rule, Notes: r.Notes, Exit: r.Exit(o.Level), Counts: map[string]int{}, Findings: []jsonFinding{}}
 		for _, v := range []Verdict{Pass, Warn, Fail, Unknown, Skip} {
 			j.Counts[v.String()] = r.Count(v)
 		}

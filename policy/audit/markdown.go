@@ -24,6 +24,12 @@ func (o Output) Markdown(w io.Writer, reports []*Report) error {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(&b, "## %s: grade %s\n\n%s. %s.\n", code(r.Target), gradeOf(r), r.Rule, r.summary())
+		for i, note := range r.Notes {
+			if i == 0 {
+				b.WriteByte('\n')
+			}
+			fmt.Fprintf(&b, "- %s\n", code(note))
+		}
 		names, by := r.groups()
 		for _, g := range names {
 			fmt.Fprintf(&b, "\n### %s\n\n", title(g))

@@ -63,6 +63,7 @@ type Report struct {
 	Findings  []Finding // the worst first
 	Grade     string    // "A+" to "F"; "" without a connection
 	Rule      string    // what set the grade
+	Notes     []string  // what must be said in any case, and is no judgement
 	Met       *Comparison
 }
 
@@ -72,6 +73,9 @@ func NewReport(o *Observation, findings []Finding) *Report {
 	r := &Report{Target: Clean(o.Domain), Via: Clean(o.Via), At: o.At, Connected: connected(o), Findings: slices.Clone(findings)}
 	if r.Target == "" {
 		r.Target = thisMachine
+	}
+	if o.Self != nil {
+		r.Notes = o.Self.notes()
 	}
 	for i := range r.Findings {
 		f := &r.Findings[i]

@@ -17,6 +17,7 @@ type SelfObservation struct {
 	Trust     []TrustStore
 	Weaker    []Weaker
 	Settings  bool // settings were compared with the defaults
+	Logins    []LoginMode
 	Tor       *TorState
 	Clock     *Clock
 
@@ -78,6 +79,13 @@ type Weaker struct {
 	Severity            Severity
 }
 
+// LoginMode is who logs in at the servers of a part of the configuration.
+type LoginMode struct {
+	For    string // "all domains", or a domain
+	Mode   string // "originate", "relay" or "passthrough"
+	Source string // where that stands
+}
+
 // TorState is what is known of the tor in use.
 type TorState struct {
 	Used         bool // a route goes through it
@@ -93,6 +101,7 @@ type TorState struct {
 // Clock is how far this machine's clock is from Tor's consensus.
 type Clock struct {
 	Offset time.Duration
+	How    string // what it was compared with
 	Err    string
 }
 
@@ -122,6 +131,8 @@ func askListen(j *judge) {
 	for _, l := range s.Listeners {
 		target := l.Kind + " " + l.Address
 		switch beyond := !l.loopback(); {
+		case beyond && l.TLS == "none" && l.Needed != "": // numbers, such as those of metrics
+			j.fail(target, "others can connect, and there is no TLS; %s asks for that", l.Needed).at(High)
 		case beyond && l.TLS == "none":
 			j.fail(target, "others can connect, and there is no TLS")
 		case beyond && l.TLS != "required":
@@ -263,8 +274,28 @@ func askClock(j *judge) {
 	case c.Err != "":
 		j.unknown(thisMachine, "%s", c.Err)
 	case c.Offset.Abs() > maxClockOffset:
-		j.fail(thisMachine, "%s off", c.Offset.Round(time.Second))
+		j.fail(thisMachine, "%s off%s", c.Offset.Round(time.Second), c.how())
 	default:
-		j.pass(thisMachine, "%s off", c.Offset.Round(time.Second))
+		j.pass(thisMachine, "%s off%s", c.Offset.Round(time.Second), c.how())
 	}
+}
+
+func (c *Clock) how() string {
+	if c.How == "" {
+		return ""
+	}
+	return ": " + c.How
+}
+
+// notes say who logs in, which the owner must know of in any case.
+func (s *SelfObservation) notes() (notes []string) {
+	for _, l := range s.Logins {
+		what := map[string]string{
+			"originate":   "the gateway logs in, and sees stanzas and passwords",
+			"relay":       "the client logs in, and the gateway sees stanzas",
+			"passthrough": "the client logs in inside its own TLS, and the gateway sees nothing",
+		}[l.Mode]
+		notes = append(notes, Clean(fmt.Sprintf("%s: %s (%s; %s)", l.For, l.Mode, what, l.Source)))
+	}
+	return notes
 }

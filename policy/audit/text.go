@@ -129,6 +129,9 @@ func (o Output) text(b *bytes.Buffer, r *Report) {
 		fmt.Fprintf(b, "  (via %s)", Clean(r.Via))
 	}
 	fmt.Fprintf(b, "\n  %s\n  %s\n", r.Rule, r.summary())
+	for _, note := range r.Notes {
+		o.wrap(b, "  ", "    ", lines(note))
+	}
 	names, by := r.groups()
 	var rest []*merged // of groups in which nothing is to be said: one group, so that all fits a screen
 	for _, g := range names {

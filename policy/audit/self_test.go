@@ -1,0 +1,31 @@
+package audit
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// TestNotes: who logs in at the servers of each domain stands in every report for
+// people and in JSON, whatever is filtered.
+func TestNotes(t *testing.T) {
+	o := goodSelf(t)
+	r := NewReport(o, Judge(o, Checks()))
+	out := Output{Level: Critical}
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"text":     func(b *bytes.Buffer) error { return out.Text(b, []*Report{r}) },
+		"markdown": func(b *bytes.Buffer) error { return out.Markdown(b, []*Report{r}) },
+		"json":     func(b *bytes.Buffer) error { return out.JSON(b, []*Report{r}) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(strings.Fields(b.String()), " ")
+		for _, want := range []string{"all domains: originate (", "example.org: passthrough (the client logs in inside its own TLS, and the gateway sees nothing; c:7)"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in %s", name, want, text)
+			}
+		}
+	}
+}
