@@ -84,6 +84,11 @@ type CALeaf struct {
 	NotYetValid bool // for another hour
 	SelfSigned  bool // by its own key
 	Client      bool // for a client (SASL EXTERNAL) in place of a server
+	OCSPSigning bool // for signing OCSP answers in place of a server
+	Days        int  // how long it is valid; 0: one
+
+	// SCTs are timestamps of logs in the certificate; nil: none.
+	SCTs SCTs
 
 	Key crypto.Signer // nil: a new one
 }
@@ -113,6 +118,12 @@ func (ca *CA) Leaf(l CALeaf) (tls.Certificate, error) {
 	if l.Client {
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
+	if l.OCSPSigning {
+		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}
+	}
+	if l.Days > 0 {
+		t.NotAfter = t.NotBefore.Add(time.Duration(l.Days) * 24 * time.Hour)
+	}
 	if l.Expired {
 		t.NotAfter = time.Now().Add(-time.Hour)
 	}
@@ -129,6 +140,9 @@ func (ca *CA) Leaf(l CALeaf) (tls.Certificate, error) {
 	parent, signer := ca.cert, crypto.Signer(ca.key)
 	if l.SelfSigned {
 		parent, signer = t, key
+	}
+	if err := l.embed(t, parent, key.Public(), signer); err != nil {
+		return none, err
 	}
 	cert, err := sign(t, parent, key.Public(), signer)
 	if err != nil {
