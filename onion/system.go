@@ -21,6 +21,15 @@ const probeBudget = 3 * time.Second
 // startSystem finds the system's Tor. Where its control port lets us in, it is
 // seen into the network as a managed one is.
 func startSystem(ctx context.Context, o Options) (*Tor, error) {
+	socks, err := findSOCKS(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return attachSystem(ctx, o, socks)
+}
+
+// findSOCKS finds where the system's Tor takes connections.
+func findSOCKS(ctx context.Context, o Options) (string, error) {
 	places, owned := o.SystemSOCKS, func(string) error { return nil }
 	if len(places) == 0 {
 		places, owned = usualSOCKS(), systemOwned
@@ -32,14 +41,14 @@ func startSystem(ctx context.Context, o Options) (*Tor, error) {
 			err = probe(ctx, addr)
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return "", ctx.Err()
 		}
 		if err == nil {
-			return attachSystem(ctx, o, addr)
+			return addr, nil
 		}
 		tried = append(tried, addr+": "+err.Error())
 	}
-	return nil, fmt.Errorf("%w (%s): start it with \"sudo systemctl start tor\" (package \"tor\"), or set tor.mode to \"managed\"",
+	return "", fmt.Errorf("%w (%s): start it with \"sudo systemctl start tor\" (package \"tor\"), or set tor.mode to \"managed\"",
 		ErrNoSystemTor, strings.Join(tried, "; "))
 }
 
