@@ -7,7 +7,8 @@
 //	endpoints, err := resolve.Discover(ctx, client, domain, resolve.Options{Onion: route.ViaTor()})
 //
 // [Client] speaks DNS over TCP (RFC 7766) and over TLS (RFC 7858) to several
-// servers in turn. [Discover] is the search of RFC 6120 §3.2 with XEP-0368.
+// servers in turn. [Discover] is the search of RFC 6120 §3.2 with XEP-0368, and
+// [Secure] the same with DNSSEC, and with TLSA records (RFC 7673).
 //
 // Two outcomes are kept apart throughout: "there is no such record" is an
 // answer, "nobody could say" is an error. Only the first leads to a fallback.

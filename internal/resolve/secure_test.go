@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,36 +33,35 @@ func TestSecureDiscovery(t *testing.T) {
 	tree := signedTree()
 	v := dnssec.New(dnssec.Config{Exchange: tree.Exchange, Anchors: tree.Anchors()})
 	for _, tt := range []struct {
-		domain  string
-		require bool
-		want    error
-		proven  bool
+		domain   string
+		want     error
+		insecure error
 	}{
-		{"good.example", false, nil, true}, {"good.example", true, nil, true},
-		{"plain.example", false, nil, false}, {"plain.example", true, ErrBogus, false},
-		{"old.example", false, ErrBogus, false}, {"old.example", true, ErrBogus, false},
+		{"good.example", nil, nil},
+		{"plain.example", nil, ErrInsecure},
+		{"old.example", ErrBogus, nil},
 	} {
-		t.Run(fmt.Sprint(tt.domain, tt.require), func(t *testing.T) {
-			s := Secure{Prover: v, Require: tt.require}
-			found, err := Discover(context.Background(), s, tt.domain, Options{})
+		t.Run(tt.domain, func(t *testing.T) {
+			s := Secure{Prover: v}
+			found, insecure, err := s.Discover(t.Context(), tt.domain, Options{})
 			if !errors.Is(err, tt.want) || tt.want == nil && (len(found) != 1 || found[0].Host != "xmpp."+tt.domain) {
 				t.Errorf("got %v, %v", found, err)
 			}
-			ips, err := s.Addrs(context.Background(), "xmpp."+tt.domain)
-			if !errors.Is(err, tt.want) || tt.want == nil && fmt.Sprint(ips) != "[127.0.0.9]" {
-				t.Errorf("addresses %v, %v", ips, err)
-			}
-			tlsa, proven, err := s.TLSA(context.Background(), "_5222._tcp.xmpp."+tt.domain)
-			if proven != tt.proven || (len(tlsa) == 1) != tt.proven || (err == nil) != (tt.domain != "old.example") {
-				t.Errorf("TLSA %v, %v, %v", tlsa, proven, err)
+			if !errors.Is(insecure, tt.insecure) || tt.insecure != nil && !strings.Contains(insecure.Error(), "the zone plain.example. is not signed") {
+				t.Errorf("proven, but %v", insecure)
 			}
 		})
 	}
-	if _, err := (Secure{}).SRV(context.Background(), "good.example"); !errors.Is(err, ErrNoAnswer) {
+	for _, domain := range []string{"192.0.2.1", "localhost"} {
+		if _, insecure, err := (Secure{}).Discover(t.Context(), domain, Options{}); insecure != nil || err != nil {
+			t.Errorf("%s, of which DNS is not asked: %v, %v", domain, insecure, err)
+		}
+	}
+	if _, err := (&noting{}).SRV(t.Context(), "good.example"); !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("without a prover: %v", err)
 	}
 	for _, name := range []string{"x.onion", "localhost", "a.localhost"} {
-		if _, err := (Secure{Prover: v}).SRV(context.Background(), name); !errors.Is(err, ErrRefused) {
+		if _, err := (&noting{secure: Secure{Prover: v}}).SRV(t.Context(), name); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -79,7 +79,7 @@ func TestSecureStripped(t *testing.T) {
 		r.Answer, r.Ns = slices.DeleteFunc(r.Answer, signed), slices.DeleteFunc(r.Ns, signed)
 		return r, err
 	}})
-	if found, err := Discover(context.Background(), Secure{Prover: v}, "good.example", Options{}); !errors.Is(err, ErrBogus) {
+	if found, _, err := (Secure{Prover: v}).Discover(t.Context(), "good.example", Options{}); !errors.Is(err, ErrBogus) {
 		t.Errorf("got %v, %v", found, err)
 	}
 }
@@ -98,7 +98,7 @@ func TestExchange(t *testing.T) {
 	q := new(dns.Msg)
 	q.SetQuestion("example.test.", dns.TypeA)
 	q.Id = 7
-	r, err := c.Exchange(context.Background(), q)
+	r, err := c.Exchange(t.Context(), q)
 	if err != nil || len(r.Answer) != 1 {
 		t.Errorf("got %v, %v", r, err)
 	}
@@ -107,11 +107,11 @@ func TestExchange(t *testing.T) {
 	}
 	for _, name := range []string{"x.onion.", "localhost."} {
 		q.SetQuestion(name, dns.TypeA)
-		if _, err := c.Exchange(context.Background(), q); !errors.Is(err, ErrRefused) {
+		if _, err := c.Exchange(t.Context(), q); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := c.Exchange(context.Background(), new(dns.Msg)); !errors.Is(err, ErrRefused) {
+	if _, err := c.Exchange(t.Context(), new(dns.Msg)); !errors.Is(err, ErrRefused) {
 		t.Errorf("no question: %v", err)
 	}
 	if n := len(s.Queries()); n != 1 {
