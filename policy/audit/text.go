@@ -9,13 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// Output writes reports. Its zero value writes without colour, and passes and what
-// was skipped in one line a group.
+// Output writes reports. Its zero value writes without colour, and what passed or was
+// skipped by its ids alone.
 type Output struct {
 	Version string // of this program
 	Colour  bool   // text only
 	Width   int    // of the terminal, in characters; 0 is 100
-	All     bool   // text and Markdown: each pass and each skip on its own line
+	All     bool   // text and Markdown: each pass and each skip on its own line; text: what to do for low warnings too
 	NoFix   bool   // text and Markdown: without what to do
 	Level   Severity
 }
@@ -58,15 +58,27 @@ func (r *Report) groups() (names []string, by map[string][]*merged) {
 	return names, by
 }
 
-// where is where a finding holds, unless that is the target of the report.
+// where is where a finding holds, unless that is the target of the report, or every
+// place that was looked at.
 func (m *merged) where(r *Report) string {
-	if len(m.targets) == 1 && m.targets[0] == r.Target {
+	if len(m.targets) == 1 && m.targets[0] == r.Target || len(m.targets) > 1 && len(m.targets) == len(r.places()) {
 		return ""
 	}
 	if len(m.targets) > 3 {
 		return fmt.Sprintf("%s and %d more", m.targets[0], len(m.targets)-1)
 	}
 	return list(m.targets, "")
+}
+
+// places are the endpoints that were looked at.
+func (r *Report) places() (all []string) {
+	for _, f := range r.Findings {
+		if strings.Contains(f.Target, "://") && !slices.Contains(all, f.Target) {
+			all = append(all, f.Target)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func paint(on bool, colour, s string) string {
@@ -128,19 +140,40 @@ func (o Output) text(b *bytes.Buffer, r *Report) {
 	if r.Via != "" {
 		fmt.Fprintf(b, "  (via %s)", Clean(r.Via))
 	}
-	fmt.Fprintf(b, "\n  %s\n  %s\n", r.Rule, r.summary())
+	b.WriteByte('\n')
+	o.wrap(b, "  ", "  ", Clean(r.Rule))
+	if len(r.Findings) == 0 {
+		return
+	}
+	o.wrap(b, "  ", "  ", r.summary())
 	for _, note := range r.Notes {
 		o.wrap(b, "  ", "    ", lines(note))
 	}
+	if places := r.places(); len(places) > 1 {
+		o.wrap(b, "  ", "  ", "looked at "+list(places, ""))
+	}
 	names, by := r.groups()
-	var rest []*merged // of groups in which nothing is to be said: one group, so that all fits a screen
+	var unseen, rest []*merged // what has the same reason for all of it; what needs no line of its own
 	for _, g := range names {
-		if !slices.ContainsFunc(by[g], o.loud) {
-			rest = append(rest, by[g]...)
-			continue
+		var said []*merged
+		for _, m := range by[g] {
+			switch {
+			case !o.loud(m):
+				rest = append(rest, m)
+			case m.Verdict == Unknown && !o.All && r.shared(m) > 2:
+				unseen = append(unseen, m)
+			default:
+				said = append(said, m)
+			}
 		}
-		fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", title(g)))
-		o.group(b, r, by[g])
+		if len(said) > 0 {
+			fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", title(g)))
+			o.group(b, r, said)
+		}
+	}
+	if len(unseen) > 0 {
+		fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", "Not seen"))
+		o.unseen(b, r, unseen)
 	}
 	if len(rest) > 0 {
 		fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", "All else"))
@@ -151,6 +184,38 @@ func (o Output) text(b *bytes.Buffer, r *Report) {
 		for _, u := range r.Met.Unmet {
 			o.wrap(b, "  ", "    ", Clean(u.String()))
 		}
+	}
+}
+
+// shared is how many checks could not be answered for the same reason.
+func (r *Report) shared(m *merged) int {
+	ids := map[string]bool{}
+	for _, f := range r.Findings {
+		if f.Verdict == Unknown && f.Evidence == m.Evidence {
+			ids[f.ID] = true
+		}
+	}
+	return len(ids)
+}
+
+// unseen writes each reason once, with all that could not be answered for it.
+func (o Output) unseen(b *bytes.Buffer, r *Report, found []*merged) {
+	for len(found) > 0 {
+		first := found[0]
+		var ids, rest = []string{}, []*merged{}
+		for _, m := range found {
+			if m.Evidence != first.Evidence {
+				rest = append(rest, m)
+			} else if !slices.Contains(ids, m.ID) {
+				ids = append(ids, m.ID)
+			}
+		}
+		text := list(ids, "")
+		if at := first.where(r); at != "" {
+			text += " at " + at
+		}
+		o.line(b, Unknown, Unknown.String(), text+": "+first.Evidence)
+		found = rest
 	}
 }
 
@@ -182,20 +247,44 @@ func (o Output) group(b *bytes.Buffer, r *Report, found []*merged) {
 		if m.Verdict == Fail || m.Verdict == Warn {
 			text += " [" + m.Reference + "]"
 		}
-		pad := strings.Repeat(" ", max(1, 15-utf8.RuneCountInString(word)))
-		o.wrap(b, "  "+paint(o.Colour, m.Verdict.colour(), word)+pad, strings.Repeat(" ", 17), lines(text))
-		if !o.NoFix {
+		o.line(b, m.Verdict, word, text)
+		if !o.NoFix && (o.All || m.Verdict == Fail || m.Severity >= Medium) {
 			for _, line := range m.fixes() {
-				o.wrap(b, strings.Repeat(" ", 17)+"→ ", strings.Repeat(" ", 19), line)
+				o.wrap(b, strings.Repeat(" ", column)+"→ ", strings.Repeat(" ", column+2), line)
 			}
 		}
 	}
 	for _, v := range []Verdict{Fail, Warn, Unknown, Pass, Skip} {
 		if ids := quiet[v]; len(ids) > 0 {
-			pad := strings.Repeat(" ", 15-len(v.String()))
-			o.wrap(b, "  "+paint(o.Colour, v.colour(), v.String())+pad, strings.Repeat(" ", 17), list(ids, ""))
+			o.line(b, v, v.String(), list(r.short(ids), ""))
 		}
 	}
+}
+
+// short is ids with one word for a group of which all stand there.
+func (r *Report) short(ids []string) (words []string) {
+	for _, id := range ids {
+		g := Group(id)
+		in := func(other string) bool { return Group(other) == g }
+		whole := !slices.ContainsFunc(r.Findings, func(f Finding) bool { return in(f.ID) && !slices.Contains(ids, f.ID) })
+		alone := !slices.ContainsFunc(r.Findings, func(f Finding) bool { return !in(f.ID) })
+		if whole && !alone && len(keep(ids, in)) > 2 {
+			id = g + ".*"
+		}
+		if !slices.Contains(words, id) {
+			words = append(words, id)
+		}
+	}
+	return words
+}
+
+// column is where text begins, behind the verdict.
+const column = 17
+
+// line is a verdict and text beside it.
+func (o Output) line(b *bytes.Buffer, v Verdict, word, text string) {
+	pad := strings.Repeat(" ", max(1, column-2-utf8.RuneCountInString(word)))
+	o.wrap(b, "  "+paint(o.Colour, v.colour(), word)+pad, strings.Repeat(" ", column), lines(text))
 }
 
 // cleanFix is Fix, safe to print; nil where there is none.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/xmppstream"
 )
 
@@ -39,6 +40,7 @@ func clipAll(list []string) []string {
 func reason(err error) string {
 	var protocol *xmppstream.Error
 	var op *net.OpError
+	var way *egress.Error
 	switch {
 	case errors.As(err, &protocol):
 		return "it sent what is no XMPP: " + protocol.Text
@@ -48,6 +50,10 @@ func reason(err error) string {
 		return "it was called off"
 	case over(err):
 		return "the connection was closed"
+	case errors.As(err, &way):
+		// Without the route, which is the report's, and the hint, which is for clients
+		// of the gateway.
+		return strings.TrimSuffix(way.What+": "+strings.TrimPrefix(way.Why, way.What+": "), ": ")
 	case errors.As(err, &op) && op.Err != nil:
 		return strings.TrimPrefix(op.Err.Error(), "tls: ")
 	}
