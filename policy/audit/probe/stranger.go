@@ -182,7 +182,7 @@ func (s spot) fill(ctx context.Context, seen *audit.Preauth) error {
 
 // fillPatience is how long a word against too large an element is waited for when all
 // of it was sent.
-const fillPatience = 2500 * time.Millisecond
+const fillPatience = 2 * time.Second
 
 // pour writes the element: a piece, and then each time as much as there is already,
 // so that the size at which it is stopped is known to a factor of two. Before each it
