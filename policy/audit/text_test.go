@@ -38,7 +38,7 @@ func TestText(t *testing.T) {
 	for _, want := range []string{
 		"looked at " + a + ", " + b + "\n",
 		"fail high      tls.version: 1.0 [RFC 9325]\n                 → do it\n", // everywhere: once, without where
-		"warn low       tls.cipher at " + a + ": weak [RFC 9325]\n\n",           // what to do for it is for --all
+		"warn low       tls.cipher at " + a + ": weak [RFC 9325]\n\n",            // what to do for it is for --all
 		"Registration\n  unknown        reg.open at " + b + ": closed\n",         // a reason of its own
 		"Not seen\n  unknown        sasl.scram, sasl.plus, cb.types at " + b + ": no connection\n",
 		"All else\n  pass           dns.dnssec\n  skip           s2s.*\n",
