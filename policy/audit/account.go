@@ -6,17 +6,15 @@ import (
 
 func registerChecks() []question {
 	return []question{{"reg.open", "nobody makes accounts without an invitation or a captcha", Medium, "XEP-0077 §3.1",
-		fix(`allow_registration = false  -- or modules_enabled = { "invites", "invites_register" }; registration_invite_only = true`,
-			`modules: {mod_register: {captcha_protected: true}}  # or access: none; invitations: mod_invites: {}`, ""), askRegistration}}
+		fix(prosodyRegister, ejabberdRegister, ""), askRegistration}}
 }
 
 func infoChecks() []question {
 	return []question{
 		{"info.version", "strangers do not learn the server's version", Low, "XEP-0092 §5",
-			fix(`-- take "version" out of modules_enabled; hide_os_type = true`, `modules: {mod_version: {show_os: false}}  # or leave mod_version out`, ""), askVersion},
+			fix(prosodyVersion, ejabberdVersion, ""), askVersion},
 		{"info.contact", "there is somebody to write to about abuse", Info, "XEP-0157 §3",
-			fix(`modules_enabled = { "server_contact_info" }; contact_info = { abuse = { "mailto:abuse@DOMAIN" }; security = { "mailto:security@DOMAIN" } }`,
-				`modules: {mod_disco: {server_info: [{modules: all, name: abuse-addresses, urls: ["mailto:abuse@DOMAIN"]}]}}`, ""), askContact},
+			fix(prosodyContact, ejabberdContact, ""), askContact},
 	}
 }
 

@@ -24,18 +24,15 @@ const (
 )
 
 func certChecks() []question {
-	renew := fix(`prosodyctl --root cert import /etc/letsencrypt/live  -- as a deploy hook of the ACME client`,
-		`certfiles: ["/etc/letsencrypt/live/*/*.pem"]  # or acme: {auto: true}; then: ejabberdctl reload_config`, "")
+	renew := fix(prosodyCertificate, ejabberdCertificate, "")
 	return []question{
 		{"cert.chain", "the certificate leads to a root that people trust", Critical, "RFC 7590 §3.4",
-			fix(`certificates = "certs"  -- with the whole chain: prosodyctl --root cert import /etc/letsencrypt/live`,
-				`certfiles: ["/etc/letsencrypt/live/DOMAIN/fullchain.pem", "/etc/letsencrypt/live/DOMAIN/privkey.pem"]`, ""), askChain},
+			renew, askChain},
 		{"cert.expiry", "the certificate is valid, and not about to end", Critical, "RFC 5280 §4.1.2.5", renew, askExpiry},
 		{"cert.key", "key and signatures are strong", High, "RFC 9325 §4.5",
 			fix("", "", "ask for a new certificate with an ECDSA P-256 key: certbot certonly --key-type ecdsa -d DOMAIN"), askKey},
 		{"cert.name", "the certificate is for the domain", Critical, "RFC 6120 §13.7.1.2",
-			fix(`-- the certificate must name the domain of the accounts, not the host: certbot certonly -d DOMAIN; then prosodyctl --root cert import DOMAIN /etc/letsencrypt/live`,
-				`# the certificate must name the domain of the accounts, not the host: certbot certonly -d DOMAIN; then certfiles as above`, ""), askName},
+			fix(prosodyName, ejabberdName, ""), askName},
 		{"cert.revocation", "the certificate was not revoked", Info, "RFC 6960 §2.2", renew, askRevocation},
 		{"cert.sct", "the certificate stands in public logs", Medium, "RFC 6962 §3.3",
 			fix("", "", "take a certificate of an authority that logs what it issues, and embeds the proofs (all public ones do)"), askSCT},

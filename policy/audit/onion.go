@@ -26,15 +26,13 @@ const (
 
 func onionChecks() []question {
 	desc := fix("", "", "see that the service's tor runs and its clock is right: xmpp-gw status; else journalctl -u tor")
-	reach := fix(`interfaces = { "127.0.0.1" }  -- and in torrc: HiddenServicePort 5222 127.0.0.1:5222`,
-		`listen: {port: 5222, ip: "127.0.0.1"}  # and in torrc: HiddenServicePort 5222 127.0.0.1:5222`, "see that the server runs and listens where HiddenServicePort leads")
+	reach := fix(prosodyReach, ejabberdReach, "see that the server runs and listens where HiddenServicePort leads")
 	return []question{
 		{"onion.desc", "the onion service is published", High, "rend-spec-v3 §2.2", desc, askDescriptor},
 		{"onion.reach", "the onion service can be reached", High, "rend-spec-v3 §3.3", reach, askReach},
 		{"onion.auth", "client authorization lets us in", High, "rend-spec-v3 §2.1", fix("", "", "ask the operator for a key, and add it: xmpp-gw onion auth add"), askOnionAuth},
 		{"onion.deanon", "the onion service does not tell who runs it", High, "rend-spec-v3 §5",
-			fix(`VirtualHost "ADDRESS.onion"  -- with a certificate, http_file_share_base_url and turn_external_host of that address alone`,
-				`hosts: ["ADDRESS.onion"]  # with certfiles, put_url of mod_http_upload and services of mod_stun_disco of that address alone`, ""), askDeanon},
+			fix(prosodyDeanon, ejabberdDeanon, ""), askDeanon},
 		{"onion.twin", "the clearnet twin shows the same software and contacts", Info, "rend-spec-v3 §5", nil, askTwin},
 		{"witness.key", "the key over a second circuit is the same", High, "RFC 6120 §13.7.2",
 			fix("", "", "compare the key with that on the server itself; if they differ, somebody stands in between on one of the ways"), askWitness},

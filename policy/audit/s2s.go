@@ -3,10 +3,10 @@ package audit
 import "slices"
 
 func s2sChecks() []question {
-	dialback := fix(`s2s_secure_auth = true; modules_enabled = { "s2s_auth_certs" }`, `s2s_use_starttls: required; modules: {mod_s2s_dialback: {}}  # drop mod_s2s_dialback where all your peers have certificates`, "")
+	dialback := fix(prosodyDialback, ejabberdDialback, "")
 	return []question{
 		{"s2s.required", "other servers cannot go on without TLS", High, "RFC 7590 §3.1",
-			fix(`s2s_require_encryption = true`, `s2s_use_starttls: required`, ""), askS2SRequired},
+			fix(prosodyEncrypt, `s2s_use_starttls: required`, ""), askS2SRequired},
 		{"s2s.dialback-only", "other servers are known by more than DNS", High, "XEP-0220 §3", dialback, askDialback},
 		{"s2s.external", "other servers can log in by certificate", High, "XEP-0178 §3", dialback, askExternal},
 	}

@@ -6,26 +6,24 @@ import (
 )
 
 func saslChecks() []question {
-	scram := fix(`authentication = "internal_hashed"; password_hash = "SHA-256"  -- passwords must be set again`,
-		`auth_password_format: scram; auth_scram_hash: sha256  # passwords must be set again`, "")
-	plus := fix(`-- nothing to set: recent versions of Prosody with a recent LuaSec offer -PLUS where they end TLS themselves, without a proxy in front`,
-		`# nothing to set: recent versions of ejabberd offer -PLUS where they end TLS themselves, without a proxy in front`, "")
+	scram := fix(prosodySCRAM, ejabberdSCRAM, "")
+	plus := fix(prosodyPlus, ejabberdPlus, "")
 	return []question{
 		{"sasl.pretls", "no login is offered before TLS", Critical, "RFC 6120 §13.8",
-			fix(`c2s_require_encryption = true; allow_unencrypted_plain_auth = false`, `listen: {module: ejabberd_c2s, starttls_required: true}`, ""), askPreTLS},
+			fix(prosodyPreTLS, ejabberdPreTLS, ""), askPreTLS},
 		{"sasl.posttls", "inside TLS no outdated login is offered", High, "RFC 6120 §13.8",
-			fix(`disable_sasl_mechanisms = { "DIGEST-MD5", "CRAM-MD5", "LOGIN" }`, `disable_sasl_mechanisms: ["DIGEST-MD5", "X-OAUTH2"]`, ""), askPostTLS},
+			fix(prosodyOutdated, ejabberdOutdated, ""), askPostTLS},
 		{"sasl.scram", "SCRAM with SHA-256 or better", Medium, "RFC 7677 §3", scram, askSCRAM},
 		{"sasl.plus", "SCRAM is bound to TLS (-PLUS)", Medium, "RFC 5802 §6", plus, askPlus},
 		{"cb.types", "the server says which channel bindings it can", Medium, "XEP-0440 §2", plus, askBindings},
 		{"cb.endpoint", "tls-server-end-point is among them", Medium, "XEP-0440 §3", plus, askBinding("tls-server-end-point")},
 		{"cb.exporter", "tls-exporter is among them", Medium, "RFC 9266 §2", plus, askBinding("tls-exporter")},
 		{"sasl.downgrade", "who takes mechanisms out of the list is noticed", Medium, "XEP-0474 §6",
-			fix(`modules_enabled = { "sasl_ssdp" }  -- of prosody-modules`, `disable_sasl_scram_downgrade_protection: false  # in recent versions, and the default there`, ""), askDowngrade},
+			fix(prosodyDowngrade, ejabberdDowngrade, ""), askDowngrade},
 		{"sasl.sasl2", "SASL2", Low, "XEP-0388 §2",
-			fix(`modules_enabled = { "sasl2", "sasl2_bind2" }  -- of prosody-modules`, `# nothing to set: recent versions of ejabberd have it`, ""), askSASL2},
+			fix(prosodySASL2, ejabberdSASL2, ""), askSASL2},
 		{"sasl.fast", "tokens instead of the password for coming back", Low, "XEP-0484 §3",
-			fix(`modules_enabled = { "sasl2_fast" }  -- of prosody-modules`, `modules: {mod_auth_fast: {}}  # ejabberd 24.12 or newer`, ""), askFAST},
+			fix(prosodyFAST, ejabberdFAST, ""), askFAST},
 	}
 }
 

@@ -21,12 +21,11 @@ func streamChecks() []question {
 		{"stream.redirect", "nobody is sent to another domain's host", Medium, "RFC 6120 §4.9.3.19",
 			fix("", "", "let see-other-host and the location of stream management name hosts of the domain, or none"), askRedirect},
 		{"stream.http", "an HTTP request is refused", Low, "RFC 6120 §4.9.3.13",
-			fix(`-- do not give c2s_ports and http_ports the same port (net_multiplex)`, `# do not put ejabberd_http on the same port as ejabberd_c2s`, ""), askHTTP},
+			fix(prosodyHTTP, ejabberdHTTP, ""), askHTTP},
 		{"limit.pretls", "what a stranger can send before a login is limited", Medium, "RFC 6120 §13.12",
-			fix(`modules_enabled = { "limits" }; c2s_unauthed_stanza_size_limit = 10000; c2s_timeout = 60`,
-				`negotiation_timeout: 30 seconds  # and listen: {module: ejabberd_c2s, max_stanza_size: 262144, shaper: c2s_shaper}`, ""), askPreauth},
+			fix(prosodyPreauth, ejabberdPreauth, ""), askPreauth},
 		{"limit.advertised", "limits are told", Info, "XEP-0478 §3",
-			fix(`modules_enabled = { "stream_limits" }  -- of prosody-modules; Prosody 13 has it built in`, "", ""), askLimits},
+			fix(prosodyLimits, ejabberdLimits, ""), askLimits},
 	}
 }
 
