@@ -221,6 +221,8 @@ func serverChanges(t *testing.T) []change {
 		add("tls.cipher", s, Fail, High, suite(s))
 	}
 	add("tls.cipher", "no forward secrecy", Warn, Low, suite("TLS_RSA_WITH_AES_128_GCM_SHA256"))
+	add("tls.cipher", "short tags", Warn, Low, suite("TLS_AES_128_CCM_8_SHA256"))
+	add("tls.cipher", "no answer", Unknown, High, c0(func(e *Endpoint) { e.TLS.Untried = []string{"TLS 1.2, RC4"} }))
 	add("tls.cipher", "CBC", Warn, Low, suite("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"))
 	add("tls.cipher", "good", Pass, High, suite("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"))
 	add("tls.cipher", "not tried", Unknown, High, c0(func(e *Endpoint) { e.TLS.Accepted = nil }))
@@ -288,7 +290,9 @@ func serverChanges(t *testing.T) []change {
 	scts := func(s ...SCT) func(*Observation) { return c0(func(e *Endpoint) { e.TLS.SCTs = s }) }
 	add("cert.sct", "none", Warn, Medium, scts())
 	add("cert.sct", "the same log twice", Warn, Medium, scts(SCT{Log: "a", Valid: true}, SCT{Log: "a", Valid: true}))
+	add("cert.sct", "one operator", Warn, Medium, scts(SCT{Log: "a", Operator: "o", Valid: true}, SCT{Log: "b", Operator: "o", Valid: true}))
 	add("cert.sct", "wrong", Fail, Medium, scts(SCT{Log: "a", Valid: true}, SCT{Log: "b"}))
+	add("cert.sct", "wrong beside enough", Warn, Low, scts(SCT{Log: "a", Operator: "o", Valid: true}, SCT{Log: "b", Operator: "p", Valid: true}, SCT{Log: "c"}))
 	add("cert.sct", "unknown logs", Unknown, Medium, scts(SCT{}, SCT{Valid: true}))
 	add("cert.sct", "private", Skip, Medium, func(o *Observation) { o.Endpoints = o.Endpoints[:1]; o.Endpoints[0].TLS.ChainErr = "x" })
 	add("cert.s2s-eku", "server only", Warn, Medium, s0(func(e *Endpoint) {
@@ -341,6 +345,8 @@ func serverChanges(t *testing.T) []change {
 		add(id, "login failed", Unknown, anySeverity, login(func(l *Login) { l.Err = "not-authorized" }))
 	}
 	add("sasl.downgrade", "wrong binding accepted", Fail, High, login(func(l *Login) { l.Downgrade = "accepted" }))
+	add("sasl.downgrade", "hidden -PLUS accepted", Fail, Medium, login(func(l *Login) { l.Hidden = "accepted" }))
+	add("sasl.downgrade", "wrong hash, so no login", Fail, Critical, login(func(l *Login) { l.Protection, l.Err = "wrong", "refused" }))
 	add("sasl.downgrade", "wrong hash", Fail, Critical, login(func(l *Login) { l.Protection = "wrong" }))
 	add("sasl.downgrade", "no hash", Warn, Medium, login(func(l *Login) { l.Protection = "absent" }))
 	add("sasl.downgrade", "not tried", Unknown, Medium, login(func(l *Login) { l.Protection, l.Downgrade = "", "" }))
@@ -425,7 +431,12 @@ func serverChanges(t *testing.T) []change {
 	add("suite.core", "no disco", Warn, Info, login(func(l *Login) { l.Server.Features = nil }))
 	add("suite.core", "no answer", Unknown, Info, login(func(l *Login) { l.Account.Err = "timeout" }))
 	add("suite.web", "no WebSocket", Warn, Info, func(o *Observation) { o.Endpoints = o.Endpoints[:4] })
-	add("suite.web", "no BOSH", Warn, Info, func(o *Observation) { o.HostMeta = nil })
+	add("suite.web", "no BOSH", Warn, Info, func(o *Observation) { o.HostMeta = &HostMeta{XMLMissing: true, JSONMissing: true} })
+	add("suite.web", "no host-meta seen", Unknown, Info, func(o *Observation) { o.HostMeta, o.Endpoints = nil, o.Endpoints[:4] })
+	add("suite.core", "only a server's TLS", Warn, Info, func(o *Observation) { o.Endpoints = o.Endpoints[2:4] })
+	add("suite.im", "nobody at the rooms", Unknown, Info, login(func(l *Login) { l.Components["rooms.example.org"] = Disco{Err: "timeout"} }))
+	add("suite.mobile", "not core", Warn, Info, login(func(l *Login) { l.Server.Features = l.Server.Features[1:] }))
+	add("suite.av", "not core", Warn, Info, login(func(l *Login) { l.Server.Features = l.Server.Features[1:] }))
 	add("suite.im", "no rooms", Warn, Info, login(func(l *Login) { delete(l.Components, "rooms.example.org") }))
 	add("suite.im", "not core", Warn, Info, func(o *Observation) { o.Login.Server.Features = o.Login.Server.Features[1:] })
 	add("suite.mobile", "no csi", Warn, Info, login(func(l *Login) { l.Features = l.Features[:1] }))

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"time"
 
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/policy"
 )
 
@@ -156,16 +157,8 @@ type TLS struct {
 	AsksCert bool   // it asked for our certificate, as SASL EXTERNAL needs
 }
 
-// SCT is a signed certificate timestamp (RFC 6962 §3.2).
-type SCT struct {
-	Log   string // the log's description, "" for an unknown one
-	LogID string // the log's number, in base64
-	Raw   []byte // the whole of it, with the signature (RFC 6962 §3.2)
-	From  string // "certificate", "tls" or "ocsp"
-	At    time.Time
-	Valid bool
-	Why   string
-}
+// SCT is a signed certificate timestamp, and what it is worth.
+type SCT = ct.SCT
 
 // Injection is what came of sending XML behind <starttls/> in the same write.
 type Injection struct {
@@ -227,6 +220,7 @@ type Login struct {
 	Server     Disco
 	Account    Disco
 	Components map[string]Disco // the items of the server, by address
+	Private    bool             // private storage answers (XEP-0049 §3), which not all servers tell
 	Software   string           // XEP-0092
 	Contacts   []string
 	Services   []string // hosts that upload slots and XEP-0215 name

@@ -172,6 +172,14 @@ func askDeanon(j *judge) {
 		for _, s := range l.Server.Items {
 			add(s, "item of the server")
 		}
+		for _, c := range l.Contacts { // which somebody wrote down on purpose
+			if _, address, ok := strings.Cut(c, "@"); ok {
+				c = address
+			}
+			if host := hostOf(c); host != "" && !policy.IsOnion(host) {
+				twin = append(twin, c+" (contact)")
+			}
+		}
 	}
 	switch {
 	case len(names) > 0:
@@ -179,7 +187,7 @@ func askDeanon(j *judge) {
 	case !seen:
 		j.unknown(o.Address, "it could not be reached")
 	case len(twin) > 0:
-		j.warn(o.Address, "names of its clearnet twin: %s", list(twin, "")).at(Low)
+		j.warn(o.Address, "names of its clearnet twin, or that it tells on purpose: %s", list(twin, "")).at(Low)
 	default:
 		j.pass(o.Address, "no name outside .onion%s", services)
 	}

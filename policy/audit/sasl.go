@@ -177,7 +177,7 @@ func askDowngrade(j *judge) {
 	case l.Downgrade != "" && l.Downgrade != "refused":
 		j.fail(j.Domain, "a login with a wrong channel binding was %s", l.Downgrade).at(High).Reference = "RFC 5802 §6"
 	case l.Hidden != "" && l.Hidden != "refused" && l.Hidden != "noticed":
-		j.fail(j.Domain, "a login that was not shown -PLUS was %s, though it is offered", l.Hidden).at(High).Reference = "RFC 5802 §6"
+		j.fail(j.Domain, "a login that was not shown -PLUS was %s, though it is offered", l.Hidden).Reference = "RFC 5802 §6"
 	case l.Protection == "absent":
 		j.warn(j.Domain, "wrong bindings are %s; no hash of the mechanism list", list(keep([]string{l.Downgrade}, func(s string) bool { return s != "" }), "not tried"))
 	case l.Protection == "" && l.Downgrade == "":

@@ -20,6 +20,7 @@ const (
 	nsItems   = "http://jabber.org/protocol/disco#items" // XEP-0030 §4
 	nsVersion = "jabber:iq:version"                      // XEP-0092
 	nsContact = "http://jabber.org/network/serverinfo"   // XEP-0157 §2
+	nsPrivate = "jabber:iq:private"                      // XEP-0049 §3
 	nsUpload  = "urn:xmpp:http:upload:0"                 // XEP-0363 §4
 	nsService = "urn:xmpp:extdisco:"                     // XEP-0215 §2, with "1" or "2"
 
@@ -70,6 +71,10 @@ func (e *entry) look(ctx context.Context, account string, seen *audit.Login) err
 		&question{to: account, kind: "get", payload: query(nsInfo), answer: func(n *xmppstream.Node, why string) { readInfo(&seen.Account, n, why) }},
 		&question{to: e.domain, kind: "get", payload: query(nsItems), answer: func(n *xmppstream.Node, why string) { seen.Server.Items = items(n) }},
 		&question{to: e.domain, kind: "get", payload: query(nsVersion), answer: func(n *xmppstream.Node, why string) { seen.Software = software(n.Child(nsVersion, "query")) }},
+		// Of a kind that nobody keeps, so that there is nothing to see.
+		&question{kind: "get", payload: "<query xmlns='" + nsPrivate + "'><none xmlns='urn:xmpp:none'/></query>", answer: func(n *xmppstream.Node, why string) {
+			seen.Private = n.Child(nsPrivate, "query") != nil
+		}},
 	); err != nil {
 		return err
 	}

@@ -188,10 +188,15 @@ func (l *line) ready(after string) (*audit.Stream, error) {
 	case err != nil:
 		return plain, err
 	case !e.Is(xmppstream.NSTLS, "proceed"):
-		return plain, errors.New("it answers <starttls/> with <" + clip(string(e.Name)) + "/>")
+		return plain, &noTLS{clip(string(e.Name))}
 	}
 	return plain, nil
 }
+
+// noTLS is a server that answers <starttls/> with something else than <proceed/>.
+type noTLS struct{ answer string }
+
+func (e *noTLS) Error() string { return "it answers <starttls/> with <" + e.answer + "/>" }
 
 // slow reads one byte at a time.
 type slow struct{ io.Reader }

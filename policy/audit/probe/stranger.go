@@ -37,7 +37,11 @@ func (s spot) inject(ctx context.Context, seen *audit.Injection) error {
 		return err
 	}
 	defer l.close()
-	if _, err := l.ready(s.headerOf(injected)); err != nil {
+	if plain, err := l.ready(s.headerOf(injected)); err != nil {
+		var refused *noTLS
+		if plain != nil && plain.StartTLS != "" && (errors.As(err, &refused) || over(err)) {
+			return nil // it noticed, and does not go on
+		}
 		return err
 	}
 	var clear []byte // what came in place of TLS
@@ -135,7 +139,11 @@ func (s spot) fill(ctx context.Context, seen *audit.Preauth) error {
 	}
 	defer l.close()
 	begin := time.Now()
-	if opened := l.open(s.domain); opened.Err != "" || opened.Error != "" {
+	switch opened := l.open(s.domain); {
+	case opened.Error == "not-authorized":
+		seen.Limited = true // a stranger is not let in (s2s_secure_auth)
+		return nil
+	case opened.Err != "" || opened.Error != "":
 		return errors.New("it opened no stream: " + opened.Err + opened.Error)
 	}
 	patience := min(2*time.Since(begin)+50*time.Millisecond, 2*time.Second)
