@@ -150,7 +150,7 @@ func askHTTP(j *judge) {
 }
 
 func askPreauth(j *judge) {
-	j.each("endpoint", func(e *Endpoint, target string) {
+	j.each("endpoint other than a WebSocket", func(e *Endpoint, target string) {
 		switch p := e.Preauth; {
 		case p == nil:
 			j.unknown(target, "it was not tried")
@@ -165,7 +165,7 @@ func askPreauth(j *judge) {
 		default:
 			j.fail(target, "still open after %d bytes in one element, and %s", p.Bytes, p.Time.Round(time.Millisecond))
 		}
-	})
+	}, overTCP) // a frame of a WebSocket is a whole element
 }
 
 func askLimits(j *judge) {
