@@ -55,7 +55,7 @@ func (l *List) Check(shown Shown, now time.Time) []SCT {
 	whole := func() ([]byte, error) { return certificate(leaf) }
 	add(InTLS, shown.TLS, whole)
 	// Each timestamp stands for itself, whoever signed the answer it is in.
-	if r, err := ocsp.ParseResponse(shown.OCSP, nil); err == nil {
+	if r, err := ocsp.ParseResponseForCert(shown.OCSP, leaf, nil); err == nil {
 		add(InOCSP, lists(extension(r.Extensions, oidSCTsOCSP)), whole)
 	}
 	return out

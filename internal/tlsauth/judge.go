@@ -14,6 +14,10 @@ type Judgement struct {
 	Chain    error  // why it does not lead to an authority, an [*Error]; nil if it does
 	Name     error  // why it is not for the domain, an [*Error]; nil if it is
 	Identity string // the form and the name that fits: "DNS-ID example.org"
+
+	// Verified is one way from the certificate to an authority, with the certificates
+	// that the server left out as the authority's own is; nil if there is none.
+	Verified []*x509.Certificate
 }
 
 // Judge looks at the certificates that a server showed by the rules of [Client]
@@ -33,6 +37,8 @@ func Judge(chain []*x509.Certificate, domain, service string, roots *x509.CertPo
 	chains, err := v.chains(chain[0], chain[1:], has)
 	if err != nil {
 		j.Chain = v.chainError(chain[0], err)
+	} else {
+		j.Verified = chains[0]
 	}
 	if service == "" {
 		has.srv, has.xmpp = nil, nil

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"xmpp-gw/internal/ct"
 )
 
 // Bounds of what a server may show before it is a finding.
@@ -19,7 +21,6 @@ const (
 	lateDays      = 14       // a certificate that is not renewed by then is forgotten
 	minRSA        = 2048     // bits; RFC 9325 §4.5
 	minEC         = 256      // bits
-	enoughSCTs    = 2        // logs; what browsers ask for
 	longChainText = "the chain has %d certificates and %d bytes"
 )
 
@@ -181,32 +182,21 @@ func askRevocation(j *judge) {
 
 func askSCT(j *judge) {
 	j.eachLeaf(func(e *Endpoint, leaf *x509.Certificate, target string) {
-		logs := map[string]bool{}
-		var wrong, unclear []string
-		for _, s := range e.TLS.SCTs {
-			switch {
-			case s.Log == "":
-				unclear = append(unclear, "a log that is not known")
-			case !s.Valid:
-				wrong = append(wrong, s.Log+": "+s.Why)
-			default:
-				logs[s.Log] = true
-			}
-		}
-		good := sortedKeys(logs)
-		switch {
+		switch v := ct.Judge(leaf, e.TLS.SCTs); {
+		case j.addressIsKey(e):
+			j.skip(target, "at an onion address the address is the key")
 		case e.TLS.ChainErr != "":
 			j.skip(target, "the certificate is not of a public authority")
-		case len(wrong) > 0:
-			j.fail(target, "wrong: %s", list(wrong, ""))
-		case len(good) >= enoughSCTs:
-			j.pass(target, "%s", list(good, ""))
-		case len(unclear) > 0:
-			j.unknown(target, "%d of %d timestamps are of logs that are not known", len(unclear), len(e.TLS.SCTs))
-		case len(good) > 0:
-			j.warn(target, "only one log: %s", good[0])
+		case v.Missing == "" && len(v.Wrong) == 0:
+			j.pass(target, "%s", list(v.Logs, ""))
+		case v.Missing == "":
+			j.warn(target, "%s; not counted: %s", list(v.Logs, ""), list(v.Wrong, "")).at(Low)
+		case len(v.Wrong) > 0:
+			j.fail(target, "%s", v.Why())
+		case len(v.Unclear) > 0:
+			j.unknown(target, "%s", v.Why())
 		default:
-			j.warn(target, "no signed certificate timestamp")
+			j.warn(target, "%s", v.Why())
 		}
 	})
 }

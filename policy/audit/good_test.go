@@ -56,7 +56,7 @@ func goodTLS(leaf *x509.Certificate, alpn string) *TLS {
 		Versions: map[string]string{"1.0": "alert", "1.1": "alert", "1.2": "", "1.3": ""},
 		Accepted: map[string][]string{"1.2": {}, "1.3": {}}, Group: "X25519MLKEM768", PQ: true, ALPN: alpn,
 		Chain: []*x509.Certificate{leaf}, Identity: "example.org", Staple: "good", Exporter: true, AsksCert: true,
-		SCTs: []SCT{{Log: "one", Valid: true}, {Log: "two", Valid: true}},
+		SCTs: []SCT{{Log: "one", Operator: "a", Valid: true}, {Log: "two", Operator: "b", Valid: true}},
 	}
 }
 

@@ -3,15 +3,10 @@ package probe
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"errors"
 	"net"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/cryptobyte"
 
 	"xmpp-gw/tests/lab"
 )
@@ -79,30 +74,6 @@ func TestSuites(t *testing.T) {
 		if !seen[s.ID] || suiteName(s.ID) != s.Name {
 			t.Errorf("%s is here %s", s.Name, suiteName(s.ID))
 		}
-	}
-}
-
-// TestTimestamps reads the timestamps of a certificate and of a handshake.
-func TestTimestamps(t *testing.T) {
-	one := append(append([]byte{0}, bytes.Repeat([]byte{7}, 32)...), 0, 0, 1, 0x8b, 0xcf, 0xe5, 0x68, 0)
-	one = append(one, 0, 0, 4, 3, 0, 1, 9)
-	var b cryptobyte.Builder
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(one) })
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte{1, 2}) }) // of another version
-	})
-	value, err := asn1.Marshal(b.BytesOrPanic())
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf := &x509.Certificate{Extensions: []pkix.Extension{{Id: oidSCTs, Value: value}}}
-	got := timestamps(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}, SignedCertificateTimestamps: [][]byte{one, nil}})
-	if len(got) != 2 || got[0].From != "certificate" || got[1].From != "tls" || got[0].LogID != "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=" ||
-		got[0].At.Year() != 2023 || got[0].Valid || !bytes.Equal(got[0].Raw, one) {
-		t.Errorf("%+v", got)
-	}
-	if got := timestamps(&tls.ConnectionState{}); got != nil {
-		t.Errorf("of nothing: %v", got)
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/policy"
@@ -61,6 +62,7 @@ type Options struct {
 	// when its context does.
 	Lookup func(ctx context.Context, name string, qtype uint16) (dnssec.Result, error)
 	Roots  *x509.CertPool   // nil: the system's
+	Logs   *ct.List         // of Certificate Transparency; nil: those that are built in
 	Now    func() time.Time // nil: time.Now
 	// Budget is for the whole run, Step for one probe. Zero: 60 s, and a quarter
 	// of Budget.
@@ -129,6 +131,9 @@ func (o *Options) defaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Logs == nil {
+		o.Logs = ct.BuiltIn()
 	}
 }
 

@@ -4,17 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/asn1"
-	"encoding/base64"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"golang.org/x/crypto/cryptobyte"
-	"golang.org/x/crypto/ocsp"
-
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/policy/audit"
 )
@@ -47,8 +42,12 @@ func (r *run) show(t *audit.TLS, s spot, state *tls.ConnectionState) {
 	t.Exporter = err == nil
 	j := r.judge(s, t.Chain)
 	t.ChainErr, t.NameErr, t.Identity = tlsauth.Reason(j.Chain), tlsauth.Reason(j.Name), j.Identity
-	t.SCTs = timestamps(state)
-	t.Staple = staple(state)
+	chain := j.Verified
+	if chain == nil {
+		chain = t.Chain
+	}
+	t.SCTs = r.Logs.Check(ct.Shown{Chain: chain, TLS: state.SignedCertificateTimestamps, OCSP: state.OCSPResponse}, r.Now())
+	t.Staple = clip(tlsauth.Staple(state.OCSPResponse, chain, r.Now()))
 	key := versionName(state.Version)
 	t.Versions = map[string]string{key: ""}
 	t.Accepted = map[string][]string{}
@@ -223,104 +222,4 @@ func (s spot) handshake(ctx context.Context, change func(*tls.Config)) (*tls.Con
 		change(conf)
 	}
 	return l.shake(ctx, conf)
-}
-
-// The extensions that hold signed certificate timestamps (RFC 6962 §3.3).
-var (
-	oidSCTs     = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
-	oidSCTsOCSP = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 5}
-)
-
-const maxSCTs = 16
-
-// timestamps collects the timestamps of a handshake, as they are: whether a log
-// signed them is for others to say.
-func timestamps(state *tls.ConnectionState) []audit.SCT {
-	var out []audit.SCT
-	add := func(from string, raw []byte) {
-		if s, ok := parseSCT(raw); ok && len(out) < maxSCTs {
-			s.From = from
-			out = append(out, s)
-		}
-	}
-	if len(state.PeerCertificates) == 0 {
-		return nil
-	}
-	for _, e := range state.PeerCertificates[0].Extensions {
-		if e.Id.Equal(oidSCTs) {
-			for _, raw := range sctList(e.Value) {
-				add("certificate", raw)
-			}
-		}
-	}
-	for _, raw := range state.SignedCertificateTimestamps {
-		add("tls", raw)
-	}
-	if response, err := ocsp.ParseResponse(state.OCSPResponse, nil); err == nil {
-		for _, e := range response.Extensions {
-			if e.Id.Equal(oidSCTsOCSP) {
-				for _, raw := range sctList(e.Value) {
-					add("ocsp", raw)
-				}
-			}
-		}
-	}
-	return out
-}
-
-// sctList reads the list inside an extension's OCTET STRING.
-func sctList(value []byte) [][]byte {
-	var inner []byte
-	if rest, err := asn1.Unmarshal(value, &inner); err != nil || len(rest) > 0 {
-		return nil
-	}
-	in := cryptobyte.String(inner)
-	var list, one cryptobyte.String
-	if !in.ReadUint16LengthPrefixed(&list) {
-		return nil
-	}
-	var out [][]byte
-	for len(out) < maxSCTs && list.ReadUint16LengthPrefixed(&one) {
-		out = append(out, one)
-	}
-	return out
-}
-
-// parseSCT reads the parts of a timestamp of version 1 that are not its signature
-// (RFC 6962 §3.2).
-func parseSCT(raw []byte) (audit.SCT, bool) {
-	in := cryptobyte.String(raw)
-	var version uint8
-	var id []byte
-	var at uint64
-	if !in.ReadUint8(&version) || version != 0 || !in.ReadBytes(&id, 32) || !in.ReadUint64(&at) || at > 1<<52 {
-		return audit.SCT{}, false
-	}
-	return audit.SCT{LogID: base64.StdEncoding.EncodeToString(id), Raw: raw, At: time.UnixMilli(int64(at)).UTC(),
-		Why: "it was not held against a list of logs"}, true
-}
-
-// staple says what a stapled OCSP response says (RFC 6066 §8).
-func staple(state *tls.ConnectionState) string {
-	if len(state.OCSPResponse) == 0 || len(state.PeerCertificates) == 0 {
-		return ""
-	}
-	var issuer *x509.Certificate
-	if len(state.PeerCertificates) > 1 {
-		issuer = state.PeerCertificates[1]
-	}
-	r, err := ocsp.ParseResponseForCert(state.OCSPResponse, state.PeerCertificates[0], issuer)
-	switch {
-	case err != nil:
-		return clip("it cannot be used: " + err.Error())
-	case issuer == nil:
-		return "its signer is not known, as the server sends no certificate of its authority"
-	case !r.NextUpdate.IsZero() && r.NextUpdate.Before(time.Now()):
-		return "it is out of date"
-	case r.Status == ocsp.Good:
-		return "good"
-	case r.Status == ocsp.Revoked:
-		return "revoked"
-	}
-	return "unknown"
 }
