@@ -25,11 +25,16 @@ func main() {
 	sessions := flag.Int("sessions", 2000, "idle sessions to hold")
 	profile := flag.Duration("only-load", 0, "send messages through the gateway for this long and measure nothing (to profile it)")
 	onlyOnion := flag.Bool("only-onion", false, "measure the way through an onion service alone")
+	onlyCheck := flag.Bool("only-check", false, "measure a full check of one server alone, and print what it waits for")
 	copyRelay := flag.String("copy-relay", "", "be the io.Copy relay to this address (used by the program itself)")
 	dir := flag.String("dir", "", "directory of the certificates (used by the program itself)")
 	flag.Parse()
 	if *copyRelay != "" {
 		check(runCopyRelay(*copyRelay, *dir))
+		return
+	}
+	if *onlyCheck {
+		check(measureCheck(1, true))
 		return
 	}
 	b, err := newGrounds(*gateway)
@@ -48,6 +53,7 @@ func main() {
 	check(b.latency(*rounds))
 	check(b.idle(*sessions))
 	check(b.throughOnion(*gateway, *rounds))
+	check(measureCheck(*rounds, false))
 }
 
 func check(err error) {
