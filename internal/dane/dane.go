@@ -1,12 +1,11 @@
 // Package dane compares the certificates that a server shows with the TLSA records
 // of its host (RFC 6698, RFC 7671):
 //
-//	records := dane.Usable(all)
-//	for _, r := range records {
+//	for _, r := range dane.Usable(all) {
 //		if r.Match(chain, trusted, now) { … }
 //	}
 //
-// It takes for granted that the records are proven; package resolve asks for them.
+// It takes for granted that the records are proven: package resolve asks for them.
 // Names and expiry are the caller's matter where [Record.EndEntity] does not say that
 // they do not count.
 package dane
@@ -37,6 +36,17 @@ const (
 	certificate, publicKey  uint8 = 0, 1
 	whole, sha2256, sha512s uint8 = 0, 1, 2
 )
+
+// Set is what is proven of the records at a port of a host.
+type Set struct {
+	// Records are all that there are, usable or not.
+	Records []Record
+	// Hosts are the names that a certificate may be for where a record says so: the
+	// host, and the name that its aliases lead to (RFC 7671 §7).
+	Hosts []string
+	// Missing says why there are no records; empty where there are some.
+	Missing string
+}
 
 // Record is one TLSA record.
 type Record struct {

@@ -15,25 +15,14 @@ import (
 	"xmpp-gw/policy"
 )
 
-// TLSA is what DNS proves of the keys at a port of a host.
-type TLSA struct {
-	// Records are all that there are, usable or not.
-	Records []dane.Record
-	// Hosts are the names that a certificate may be for where a record says so: the
-	// host, and the name that its aliases lead to (RFC 7671 §7).
-	Hosts []string
-	// Missing says why there are no records; empty where there are some.
-	Missing string
-}
-
 // TLSA asks for the TLSA records of a TCP port of host (RFC 7673 §3.2 and §3.3). They
 // are used only when they and the host's addresses are proven; that there are none
 // must be proven too, or proven to be nobody's to prove. All else is an error, upon
 // which one must not connect: who could hide the records would else have the choice.
-func (s Secure) TLSA(ctx context.Context, host string, port uint16) (TLSA, error) {
+func (s Secure) TLSA(ctx context.Context, host string, port uint16) (dane.Set, error) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if _, err := netip.ParseAddr(host); err == nil || policy.IsOnion(host) || isLocalhost(host) {
-		return TLSA{Missing: "only hosts with a name in DNS have TLSA records"}, nil
+		return dane.Set{Missing: "only hosts with a name in DNS have TLSA records"}, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,16 +50,16 @@ func (s Secure) TLSA(ctx context.Context, host string, port uint16) (TLSA, error
 	}
 	switch {
 	case address.err != nil:
-		return TLSA{}, inTLSA(address.err)
+		return dane.Set{}, inTLSA(address.err)
 	case address.Security != dnssec.Secure:
 		// A server for an unsigned zone may fail at questions for TLSA.
-		return TLSA{Missing: address.Why}, nil
+		return dane.Set{Missing: address.Why}, nil
 	}
-	t := TLSA{Hosts: []string{host}}
+	t := dane.Set{Hosts: []string{host}}
 	if alias := strings.TrimSuffix(address.Name, "."); alias != host {
 		expanded := <-ask(at(alias), dns.TypeTLSA)
 		if expanded.err != nil {
-			return TLSA{}, inTLSA(expanded.err)
+			return dane.Set{}, inTLSA(expanded.err)
 		}
 		t.Hosts = append(t.Hosts, alias)
 		if t.Records = toTLSA(expanded.Result); len(t.Records) > 0 {
@@ -79,7 +68,7 @@ func (s Secure) TLSA(ctx context.Context, host string, port uint16) (TLSA, error
 	}
 	a := <-own
 	if a.err != nil {
-		return TLSA{}, inTLSA(a.err)
+		return dane.Set{}, inTLSA(a.err)
 	}
 	t.Records = toTLSA(a.Result)
 	switch {

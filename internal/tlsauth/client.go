@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"xmpp-gw/internal/dane"
 	"xmpp-gw/policy"
 )
 
@@ -29,11 +30,15 @@ type Options struct {
 	// Decision is what policy demands; its zero value is refused.
 	Decision policy.Decision
 	// Endpoint is what was reached. It says which protocol goes inside TLS and
-	// whether an onion address is the proof; its host is never a name to verify.
+	// whether an onion address is the proof; its host is never a name to verify, but
+	// where TLSA says so.
 	Endpoint policy.Endpoint
-	Roots    *x509.CertPool   // the trusted authorities; nil: the system's
-	Pins     *PinStore        // nil: keys are not remembered
-	Now      func() time.Time // nil: time.Now
+	// TLSA is what DNS proves of the endpoint's key; needed where the decision says
+	// "dane" or "dane-only".
+	TLSA  *dane.Set
+	Roots *x509.CertPool   // the trusted authorities; nil: the system's
+	Pins  *PinStore        // nil: keys are not remembered
+	Now   func() time.Time // nil: time.Now
 }
 
 // Result is what is known of a server that was accepted.
@@ -43,7 +48,9 @@ type Result struct {
 	Group   string // of the key exchange: "X25519MLKEM768"
 
 	// Identity is what proved the server: the form and the name that matched
-	// ("DNS-ID example.org", "SRV-ID …", "XmppAddr …", "IP-ID …"), "pin" or "onion".
+	// ("DNS-ID example.org", "SRV-ID …", "XmppAddr …", "IP-ID …"), the use and host of a
+	// TLSA record ("DANE-EE xmpp.example.net", "DANE-TA xmpp.example.net, DNS-ID …"),
+	// "pin" or "onion".
 	Identity string
 	SPKI     string // the server's key, as a pin
 	PinState PinState

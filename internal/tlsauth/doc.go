@@ -8,6 +8,8 @@
 //   - "verify": a certificate from a known authority, for the account's domain
 //     (never for the host that DNS named), by a DNS-ID, an SRV-ID or an
 //     XmppAddr. The common name is not looked at.
+//   - "dane": what the TLSA records of the host say, where there are usable ones that
+//     DNSSEC proves (RFC 7673); else as "verify". "dane-only": nothing else.
 //   - "pin": one of the keys that the owner listed, whoever signed it.
 //   - "onion": the onion address that the owner bound to the domain.
 //

@@ -27,6 +27,7 @@ var (
 	ErrAuthority   = errors.New("unknown certificate authority") // self-signed too
 	ErrCertificate = errors.New("unusable certificate")          // wrong use, broken, forbidden to its authority
 	ErrPin         = errors.New("another key than the pinned")
+	ErrTLSA        = errors.New("another key than DNS says")    // or none, where only DNS may say
 	ErrKeyChanged  = errors.New("another key than seen before") // trust on first use, strict
 	ErrVersion     = errors.New("TLS version too low")
 	ErrPQ          = errors.New("no post-quantum key exchange") // although required

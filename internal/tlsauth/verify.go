@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"xmpp-gw/internal/dane"
 	"xmpp-gw/policy"
 )
 
@@ -22,6 +23,8 @@ type verifier struct {
 	pins     *PinStore
 	clock    func() time.Time
 	cert     *tls.Certificate // for the server to see; nil: none
+	records  []dane.Record    // the TLSA records that decide; none: a certificate does
+	hosts    []string         // whose records these are
 
 	now      time.Time
 	identity string
@@ -51,7 +54,7 @@ func newVerifier(o Options) (*verifier, error) {
 	case err != nil:
 		v.domain = "the account"
 		return nil, no("its domain cannot be used: "+err.Error(), "check the account's address")
-	case d.TLS != policy.TLSVerify && d.TLS != policy.TLSPin && d.TLS != policy.TLSOnion:
+	case d.TLS == policy.TLSUnset || d.TLS > policy.TLSOnion:
 		return nil, incomplete("what proves it (tls)")
 	case d.MinTLS != tls.VersionTLS12 && d.MinTLS != tls.VersionTLS13:
 		return nil, incomplete("the lowest version (min_tls)")
@@ -61,6 +64,8 @@ func newVerifier(o Options) (*verifier, error) {
 		return nil, incomplete("whether keys are remembered (pin)")
 	case o.Endpoint.Transport != policy.STARTTLS && o.Endpoint.Transport != policy.DirectTLS && o.Endpoint.Transport != policy.WebSocket:
 		return nil, incomplete("how it speaks TLS")
+	case v.wantsTLSA() && o.TLSA == nil:
+		return nil, incomplete("which TLSA records it has")
 	case d.TLS == policy.TLSPin && len(d.Pins) == 0:
 		return nil, no(`tls = "pin" is set and no pin is`, `add pins = ["sha256/…"] to `+v.section())
 	case d.TLS == policy.TLSOnion && !v.decision.OnionProves(v.endpoint):
@@ -68,6 +73,15 @@ func newVerifier(o Options) (*verifier, error) {
 			"set onion in "+v.section()+` or tls = "verify"`)
 	case v.strict() && o.Pins == nil:
 		return nil, no(`pin = "tofu-strict" is set and no keys are remembered`, "check the state directory")
+	}
+	if v.wantsTLSA() {
+		v.records, v.hosts = dane.Usable(o.TLSA.Records), o.TLSA.Hosts
+		if len(v.records) > 0 && len(v.hosts) == 0 {
+			return nil, incomplete("whose TLSA records these are")
+		}
+		if len(v.records) == 0 && d.TLS == policy.TLSDANEOnly {
+			return nil, v.noTLSA(o.TLSA)
+		}
 	}
 	for _, p := range d.Pins {
 		if err := CheckPin(p); err != nil {
@@ -140,11 +154,17 @@ func (v *verifier) verify(state tls.ConnectionState) error {
 	case v.decision.OnionProves(v.endpoint):
 		v.identity = "onion"
 		return nil
-	case v.decision.TLS != policy.TLSVerify:
-		return v.refuse("the server of "+v.domain+" was not accepted", "nothing proved it", "")
 	}
 	var err error
-	if v.identity, err = v.certified(leaf, state.PeerCertificates[1:]); err != nil {
+	switch {
+	case v.wantsTLSA() && len(v.records) > 0:
+		v.identity, err = v.fits(leaf, state.PeerCertificates[1:])
+	case v.decision.TLS == policy.TLSVerify || v.decision.TLS == policy.TLSDANE:
+		v.identity, err = v.certified(leaf, state.PeerCertificates[1:])
+	default:
+		err = v.refuse("the server of "+v.domain+" was not accepted", "nothing proved it", "")
+	}
+	if err != nil {
 		return err
 	}
 	// Once more after the handshake; here so that a stranger does not get to see
@@ -212,15 +232,7 @@ func (v *verifier) chains(leaf *x509.Certificate, more []*x509.Certificate, has 
 	for _, c := range more {
 		opts.Intermediates.AddCert(c)
 	}
-	// crypto/x509 takes a critical list of nothing but otherNames for one that
-	// nobody has read. We have. The certificate is shared by all connections to
-	// the server, so it is a copy that says so.
-	isSAN := func(id asn1.ObjectIdentifier) bool { return id.Equal(oidSAN) }
-	if len(has.srv)+len(has.xmpp) > 0 && slices.ContainsFunc(leaf.UnhandledCriticalExtensions, isSAN) {
-		read := *leaf
-		read.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), isSAN)
-		leaf = &read
-	}
+	leaf = readable(leaf, has)
 	if v.extra != nil {
 		opts.Roots = v.extra
 		chains, err := leaf.Verify(opts)
@@ -231,6 +243,19 @@ func (v *verifier) chains(leaf *x509.Certificate, more []*x509.Certificate, has 
 	}
 	opts.Roots = v.roots
 	return leaf.Verify(opts)
+}
+
+// readable is leaf for crypto/x509, which takes a critical list of nothing but
+// otherNames for one that nobody has read. We have. The certificate is shared by all
+// connections to the server, so it is a copy that says so.
+func readable(leaf *x509.Certificate, has names) *x509.Certificate {
+	isSAN := func(id asn1.ObjectIdentifier) bool { return id.Equal(oidSAN) }
+	if len(has.srv)+len(has.xmpp) == 0 || !slices.ContainsFunc(leaf.UnhandledCriticalExtensions, isSAN) {
+		return leaf
+	}
+	read := *leaf
+	read.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), isSAN)
+	return &read
 }
 
 // mayName applies the authorities' constraints on DNS names (RFC 5280
