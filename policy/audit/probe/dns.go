@@ -309,7 +309,12 @@ func (r *run) endpoints() []audit.Endpoint {
 			}
 		}
 		if !named {
-			add(service, policy.Endpoint{Transport: policy.STARTTLS, Host: r.target.Domain, Port: uint16(defaultPort(service))}, "default port")
+			at := policy.Endpoint{Transport: policy.STARTTLS, Host: r.target.Domain, Port: uint16(defaultPort(service))}
+			add(service, at, "default port")
+			if at.Onion() { // for which no DNS could name the other
+				at.Transport, at.Port = policy.DirectTLS, at.Port+1
+				add(service, at, "default port")
+			}
 		}
 		if service == audit.C2S {
 			for _, at := range r.webSockets() {

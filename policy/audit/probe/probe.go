@@ -47,7 +47,8 @@ type Target struct {
 	Endpoints []policy.Endpoint
 	// ServerEndpoints likewise, for other servers; only with Options.S2S.
 	ServerEndpoints []policy.Endpoint
-	// Twin is the clearnet domain of an onion target, if it is known.
+	// Twin is the clearnet domain of an onion target, if it is known. It is looked at
+	// too, once and by the same way out, to compare the two.
 	Twin string
 }
 
@@ -166,6 +167,10 @@ func (r *run) all(ctx context.Context) {
 	if r.seen.DNS != nil {
 		wg.Go(func() { r.moreTLSA(ctx) })
 	}
+	var twin *audit.Endpoint
+	if onion && r.target.Twin != "" {
+		wg.Go(func() { twin = r.twin(ctx) })
+	}
 	if r.Login != nil {
 		r.met = make(chan door, len(r.seen.Endpoints))
 		wg.Go(func() { r.seen.Login = r.login(ctx) })
@@ -176,6 +181,9 @@ func (r *run) all(ctx context.Context) {
 	wg.Wait()
 	if onion || slices.ContainsFunc(r.seen.Endpoints, func(e audit.Endpoint) bool { return e.At.Onion() }) {
 		r.seen.Onion = onionOf(r.target, r.seen.Endpoints)
+		if twin != nil {
+			compareTwin(r.seen.Onion, r.seen.Endpoints, twin)
+		}
 	}
 }
 
