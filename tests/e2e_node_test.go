@@ -74,4 +74,5 @@ func testNode(t *testing.T, g *world) {
 	if again := node.published(t, "node"); again.Address != domain {
 		t.Errorf("after a crash it is at %s", again.Address)
 	}
+	arrive(t, through(far, peers.DirectTLS, jidB))
 }
