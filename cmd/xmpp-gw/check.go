@@ -94,6 +94,7 @@ type checkJob struct {
 	checks []audit.Check
 	policy *audit.Policy // nil: none
 	via    policy.Route  // unset: what the configuration says
+	ca     string        // PEM file of an authority, "": what the configuration says
 	aims   []*aim
 
 	settings *settings
@@ -104,7 +105,7 @@ type checkJob struct {
 
 // newCheck reads the command line, and every file that it names.
 func newCheck(c *cli.Context, u *ui) (*checkJob, error) {
-	j := &checkJob{Context: c, ui: u, progress: newProgress(u)}
+	j := &checkJob{Context: c, ui: u, ca: c.String("ca"), progress: newProgress(u)}
 	var err error
 	if j.format, err = formatOf(c); err != nil {
 		return nil, err
@@ -155,6 +156,10 @@ func (j *checkJob) machine() bool { return j.Bool("self") || j.Bool("egress") }
 
 // run looks at everything and prints what was found.
 func (j *checkJob) run(parent context.Context) error {
+	w, err := j.waysOut()
+	if err != nil {
+		return err
+	}
 	if err := j.readPasswords(); err != nil {
 		return err
 	}
@@ -164,11 +169,11 @@ func (j *checkJob) run(parent context.Context) error {
 	context.AfterFunc(ctx, stop)
 	looks := j.decideAll()
 	j.progress.many = len(looks) > 1
-	reports, failures := j.lookAll(ctx, looks)
+	reports, failures := j.lookAll(ctx, w, looks)
 	interrupted := ctx.Err() != nil
 	j.progress.done()
-	for _, p := range failures {
-		j.ui.fail(p)
+	for _, m := range failures {
+		j.ui.fail(m.problem)
 	}
 	if interrupted {
 		j.ui.warn("interrupted: what was not looked at until then is unknown")

@@ -55,6 +55,11 @@ func (j *checkJob) decide(a *aim) (policy.Decision, error) {
 		}
 	}
 	d, err := rules.Decide(target)
+	if r, ok := errors.AsType[*policy.Refusal](err); ok && d.Route.Kind == policy.RouteBlock {
+		blocked := *r
+		blocked.Hint = "--via tor looks at it nevertheless; or give it another route in the configuration"
+		err = &blocked
+	}
 	if err != nil {
 		return d, err
 	}
@@ -73,8 +78,8 @@ func (j *checkJob) decide(a *aim) (policy.Decision, error) {
 		return d, &policy.Refusal{Domain: a.domain, Why: "it is this machine, and its route (" + d.Route.String() + ") leads elsewhere",
 			Hint: "--via direct looks at the server here; --self at this machine's set-up"}
 	}
-	if ca := j.String("ca"); ca != "" {
-		d.CAFile = ca
+	if j.ca != "" {
+		d.CAFile = j.ca
 	}
 	return d, nil
 }
@@ -96,19 +101,15 @@ func sentBy(rules policy.Rules, route policy.Route) policy.Rules {
 // lookAll looks at this machine and at all targets, some at a time, and gives their
 // reports in the order of the command line, and what a person must be told of those
 // that were not looked at.
-func (j *checkJob) lookAll(ctx context.Context, looks []*look) (reports []*audit.Report, failures []*problem) {
-	w, err := j.waysOut()
-	if err == nil && slices.ContainsFunc(looks, func(l *look) bool { return l.err == nil && l.decision.Route.ViaTor() }) {
-		defer j.tor.close()
+func (j *checkJob) lookAll(ctx context.Context, w *ways, looks []*look) (reports []*audit.Report, failures []*missed) {
+	defer j.tor.close()
+	if slices.ContainsFunc(looks, func(l *look) bool { return l.err == nil && l.decision.Route.ViaTor() }) {
 		j.tor.start(ctx, j) // an error is for those that go by it
 	}
-	reports = make([]*audit.Report, len(looks))
 	slots := make(chan struct{}, checkParallel)
+	found := make([]*audit.Report, len(looks))
 	var wg sync.WaitGroup
 	for i, l := range looks {
-		if l.err == nil {
-			l.err = err
-		}
 		if l.err == nil && l.decision.Route.ViaTor() {
 			_, l.err = j.tor.SOCKS(ctx)
 		}
@@ -119,50 +120,67 @@ func (j *checkJob) lookAll(ctx context.Context, looks []*look) (reports []*audit
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			if l.err = ctx.Err(); l.err == nil {
-				reports[i], l.err = j.look(ctx, w, l)
+				found[i], l.err = j.look(ctx, w, l)
 			}
 		})
 	}
 	wg.Wait()
+	if j.machine() {
+		here, err := j.lookHere(ctx, w)
+		if err != nil {
+			here, failures = j.notLooked(&audit.Observation{At: time.Now()}, "this machine", j.why(ctx, err), failures)
+		}
+		reports = append(reports, here)
+	}
 	for i, l := range looks {
 		clear(l.password)
-		if l.err == nil {
-			continue
-		}
-		p := notLooked(ctx, l)
-		reports[i] = j.report(&audit.Observation{Domain: l.domain, Via: l.decision.Route.String(), At: time.Now()}, nil)
-		reports[i].Rule = "not looked at: " + audit.Clean(p.why)
-		if !slices.ContainsFunc(failures, func(q *problem) bool { return q.why == p.why && p.err != nil }) {
-			failures = append(failures, p)
+		if l.err != nil {
+			seen := &audit.Observation{Domain: l.domain, Via: l.decision.Route.String(), At: time.Now()}
+			found[i], failures = j.notLooked(seen, policy.DisplayDomain(l.domain), j.why(ctx, l.err), failures)
 		}
 	}
-	return reports, failures
+	return append(reports, found...), failures
 }
 
-// notLooked says why a target was not looked at, and what to do.
-func notLooked(ctx context.Context, l *look) *problem {
-	what := policy.DisplayDomain(l.domain) + " was not looked at"
-	if r, ok := errors.AsType[*policy.Refusal](l.err); ok {
-		p := &problem{what: what, why: r.Why, hint: r.Hint}
+// why says why a target was not looked at, and what to do.
+func (j *checkJob) why(ctx context.Context, err error) *problem {
+	if r, ok := errors.AsType[*policy.Refusal](err); ok {
+		p := &problem{why: r.Why, hint: r.Hint}
 		if r.Source != "" {
 			p.why += " (" + r.Source + ")"
-		}
-		if l.decision.Route.Kind == policy.RouteBlock {
-			p.hint = "--via tor looks at it nevertheless; or give it another route in the configuration"
 		}
 		return p
 	}
 	if ctx.Err() != nil {
-		return &problem{what: what, why: "it was interrupted"}
+		return &problem{why: "it was interrupted"}
 	}
-	p := *explain(l.err)
-	if p.why == "" {
-		p.why = p.what
-	} else {
-		p.why = p.what + ": " + p.why
+	p := explain(err)
+	why := p.what
+	if p.why != "" {
+		why += ": " + p.why
 	}
-	p.what, p.err = what, l.err
-	return &p
+	return &problem{why: why, hint: p.hint}
+}
+
+// missed are targets that were not looked at, all for the same reason.
+type missed struct {
+	names []string
+	*problem
+}
+
+// notLooked makes the report of a target that was not looked at, and adds it to what
+// a person is told: what holds for several is said once.
+func (j *checkJob) notLooked(seen *audit.Observation, name string, p *problem, all []*missed) (*audit.Report, []*missed) {
+	r := j.report(seen, nil)
+	r.Rule = "not looked at: " + audit.Clean(p.why)
+	i := slices.IndexFunc(all, func(m *missed) bool { return m.why == p.why })
+	if i < 0 {
+		i, all = len(all), append(all, &missed{problem: p})
+	}
+	m := all[i]
+	m.names = append(m.names, name)
+	m.what = strings.Join(m.names, ", ") + map[bool]string{true: " was not looked at", false: " were not looked at"}[len(m.names) == 1]
+	return r, all
 }
 
 // ways are the ways out, of which policy chooses one for each target.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"xmpp-gw/internal/control"
@@ -16,6 +17,7 @@ import (
 // same configuration, else the one that the configuration says, started for this
 // check where it is to be our own. The zero value has none.
 type checkTor struct {
+	once  sync.Once
 	socks string
 	err   error
 	own   *onion.Tor // nil: it is somebody else's
@@ -29,15 +31,17 @@ func (t *checkTor) SOCKS(context.Context) (string, error) {
 	return t.socks, t.err
 }
 
-// start finds or starts it, and shows how far it is.
+// start finds or starts it, once, and shows how far it is.
 func (t *checkTor) start(ctx context.Context, j *checkJob) {
-	if t.socks = daemonTor(ctx, j); t.socks == "" {
-		t.own, t.err = ownTor(ctx, j)
-	}
-	if t.own != nil {
-		t.socks = t.own.SOCKS()
-	}
-	j.progress.done()
+	t.once.Do(func() {
+		if t.socks = daemonTor(ctx, j); t.socks == "" {
+			t.own, t.err = ownTor(ctx, j)
+		}
+		if t.own != nil {
+			t.socks = t.own.SOCKS()
+		}
+		j.progress.done()
+	})
 }
 
 // close stops a Tor that was started.
@@ -99,6 +103,7 @@ func ownTor(ctx context.Context, j *checkJob) (*onion.Tor, error) {
 	}
 	o.DataDir = filepath.Join(p.state, "check-tor")
 	o.RuntimeDir = o.DataDir
+	o.Budget = 2 * j.Duration("timeout")
 	o.Progress = func(p onion.Progress) {
 		j.progress.step("tor", fmt.Sprintf("starting … %d %% %s", p.Percent, p.Summary))
 	}

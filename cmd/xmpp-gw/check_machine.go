@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"xmpp-gw/policy/audit"
+)
+
+// machine is what `check --self` and `check --egress` look at this machine with.
+type machine struct {
+	settings *settings // the configuration in question
+	paths    paths
+	ways     *ways // the ways out, of which policy chooses
+	// tor gives where Tor takes connections, as the checks of servers go by it: the
+	// daemon's, the system's, or one that is started now.
+	tor      func(context.Context) (string, error)
+	progress func(line string)
+}
+
+// observer looks at one side of this machine. What could not be seen is in the
+// observation; an error means that nothing was looked at.
+type observer func(context.Context, *machine) (*audit.Observation, error)
+
+// observers are those that the flags ask for.
+func (j *checkJob) observers() (all []observer) {
+	return all
+}
+
+// lookHere looks at this machine, and makes one report of all sides.
+func (j *checkJob) lookHere(ctx context.Context, w *ways) (*audit.Report, error) {
+	p, err := j.paths()
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{settings: j.settings, paths: p, ways: w,
+		tor:      func(ctx context.Context) (string, error) { j.tor.start(ctx, j); return j.tor.SOCKS(ctx) },
+		progress: func(line string) { j.progress.line("", line) },
+	}
+	seen := &audit.Observation{At: time.Now()}
+	for _, observe := range j.observers() {
+		one, err := observe(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		if one.Self != nil {
+			seen.Self = one.Self
+		}
+		if one.Egress != nil {
+			seen.Egress = one.Egress
+		}
+	}
+	return j.report(seen, j.checks), nil
+}
