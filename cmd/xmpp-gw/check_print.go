@@ -22,7 +22,7 @@ func (j *checkJob) print(reports []*audit.Report) error {
 	}
 	o := audit.Output{
 		Version: version, Colour: j.ui.outColour, Width: width(j.ui.out), Level: j.level,
-		All: j.Bool("all"), NoFix: j.Bool("no-fix"),
+		All: j.Bool("all"), NoFix: j.Bool("no-fix"), More: "--all says what to change for all of the warnings",
 	}
 	write := map[string]func(io.Writer, []*audit.Report) error{
 		"text": o.Text, "json": o.JSON, "junit": o.JUnit, "sarif": o.SARIF, "markdown": o.Markdown,

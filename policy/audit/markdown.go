@@ -64,8 +64,16 @@ func (o Output) markdown(b *bytes.Buffer, r *Report, found []*merged) {
 		}
 		fmt.Fprintf(b, " (%s)\n", m.Reference)
 		if !o.NoFix {
-			for _, line := range m.fixes() {
-				fmt.Fprintf(b, "  - %s\n", code(line))
+			for _, r := range m.remedies() {
+				if len(r.lines) == 1 {
+					fmt.Fprintf(b, "  - %s\n", code(strings.TrimPrefix(r.server+": "+r.lines[0], ": ")))
+					continue
+				}
+				fmt.Fprintf(b, "  - %s:\n\n    %s\n", r.server, fence)
+				for _, line := range r.lines {
+					fmt.Fprintf(b, "    %s\n", line)
+				}
+				fmt.Fprintf(b, "    %s\n", fence)
 			}
 		}
 	}
@@ -75,6 +83,9 @@ func (o Output) markdown(b *bytes.Buffer, r *Report, found []*merged) {
 		}
 	}
 }
+
+// fence holds lines of a configuration, in which none is as long (CommonMark 4.5).
+const fence = "``````"
 
 // code is s as a code span: fenced by more backticks than it has in a row
 // (CommonMark 6.1).

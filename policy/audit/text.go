@@ -15,8 +15,9 @@ type Output struct {
 	Version string // of this program
 	Colour  bool   // text only
 	Width   int    // of the terminal, in characters; 0 is 100
-	All     bool   // text and Markdown: each pass and each skip on its own line; text: what to do for low warnings too
+	All     bool   // text and Markdown: each pass and each skip on its own line; text: all of what to do
 	NoFix   bool   // text and Markdown: without what to do
+	More    string // text: how to see what to do for the warnings where it is left out
 	Level   Severity
 }
 
@@ -179,6 +180,13 @@ func (o Output) text(b *bytes.Buffer, r *Report) {
 		fmt.Fprintf(b, "\n%s\n", paint(o.Colour, "1", "All else"))
 		o.group(b, r, rest)
 	}
+	left := func(m *merged) bool {
+		all := m.remedies()
+		return o.loud(m) && len(all) > 0 && !o.NoFix && !o.shows(m, all)
+	}
+	if o.More != "" && slices.ContainsFunc(names, func(g string) bool { return slices.ContainsFunc(by[g], left) }) {
+		o.wrap(b, "\n  ", "  ", o.More)
+	}
 	if r.Met != nil {
 		fmt.Fprintf(b, "\n%s %s\n", paint(o.Colour, "1", "Policy"), r.Met.String())
 		for _, u := range r.Met.Unmet {
@@ -248,9 +256,9 @@ func (o Output) group(b *bytes.Buffer, r *Report, found []*merged) {
 			text += " [" + m.Reference + "]"
 		}
 		o.line(b, m.Verdict, word, text)
-		if !o.NoFix && (o.All || m.Verdict == Fail || m.Severity >= Medium) {
-			for _, line := range m.fixes() {
-				o.wrap(b, strings.Repeat(" ", column)+"→ ", strings.Repeat(" ", column+2), line)
+		if all := m.remedies(); o.shows(m, all) {
+			for _, r := range all {
+				o.remedy(b, r)
 			}
 		}
 	}
@@ -259,6 +267,13 @@ func (o Output) group(b *bytes.Buffer, r *Report, found []*merged) {
 			o.line(b, v, v.String(), list(r.short(ids), ""))
 		}
 	}
+}
+
+// shows reports whether what to do stands in the text: always for failures, and for
+// warnings that matter where it is short, so that a report fits a screen.
+func (o Output) shows(m *merged, all []remedy) bool {
+	long := func(r remedy) bool { return len(r.lines) > 1 }
+	return !o.NoFix && (o.All || m.Verdict == Fail || m.Severity >= Medium && !slices.ContainsFunc(all, long))
 }
 
 // short is ids with one word for a group of which all stand there.
@@ -287,25 +302,67 @@ func (o Output) line(b *bytes.Buffer, v Verdict, word, text string) {
 	o.wrap(b, "  "+paint(o.Colour, v.colour(), word)+pad, strings.Repeat(" ", column), lines(text))
 }
 
-// cleanFix is Fix, safe to print; nil where there is none.
+// remedy is what to do: lines for the configuration of a server, or a sentence for
+// all of them.
+type remedy struct {
+	server string // "" for all
+	lines  []string
+}
+
+// remedies are what to do, for all servers first, safe to print.
+func (f Finding) remedies() (all []remedy) {
+	for _, name := range sortedKeys(f.Fix) {
+		r := remedy{server: name}
+		for line := range strings.SplitSeq(f.Fix[name], "\n") {
+			r.lines = append(r.lines, lines(line))
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// cleanFix is Fix, safe to print.
 func (f Finding) cleanFix() map[string]string {
 	clean := map[string]string{}
-	for name, line := range f.Fix {
-		clean[name] = lines(line)
+	for _, r := range f.remedies() {
+		clean[r.server] = strings.Join(r.lines, "\n")
 	}
 	return clean
 }
 
-// fixes are the lines of what to do, for all servers first.
+// fixes are the lines of what to do.
 func (f Finding) fixes() (said []string) {
-	for _, name := range sortedKeys(f.Fix) {
-		line := f.Fix[name]
-		if name != "" {
-			line = name + ": " + line
+	for _, r := range f.remedies() {
+		switch {
+		case r.server == "":
+			said = append(said, r.lines...)
+		case len(r.lines) == 1:
+			said = append(said, r.server+": "+r.lines[0])
+		default:
+			said = append(said, r.server+":")
+			for _, line := range r.lines {
+				said = append(said, "  "+line)
+			}
 		}
-		said = append(said, lines(line))
 	}
 	return said
+}
+
+// remedy writes what to do. Lines for a configuration stand as they are, to be
+// pasted.
+func (o Output) remedy(b *bytes.Buffer, r remedy) {
+	first, next := strings.Repeat(" ", column)+"→ ", strings.Repeat(" ", column+2)
+	switch {
+	case r.server == "":
+		o.wrap(b, first, next, strings.Join(r.lines, " "))
+	case len(r.lines) == 1:
+		o.wrap(b, first, next, r.server+": "+r.lines[0])
+	default:
+		fmt.Fprintf(b, "%s%s:\n", first, r.server)
+		for _, line := range r.lines {
+			fmt.Fprintf(b, "%s  %s\n", next, line)
+		}
+	}
 }
 
 // lines is [Clean] for text of ours that has clean text within and may be longer.

@@ -9,7 +9,7 @@ import (
 // TestText: what a person reads says each thing once.
 func TestText(t *testing.T) {
 	const a, b = "starttls://x.test:5222", "tls://x.test:5223"
-	fix := map[string]string{"": "do it"}
+	fix := map[string]string{"": "do it", "ejabberd": "listen:\n  - port: 5222", "prosody": "a = 1"}
 	r := NewReport(&Observation{Domain: "x.test", Endpoints: []Endpoint{{}}}, []Finding{
 		{ID: "tls.version", Target: a, Severity: High, Verdict: Fail, Evidence: "1.0", Reference: "RFC 9325", Fix: fix},
 		{ID: "tls.version", Target: b, Severity: High, Verdict: Fail, Evidence: "1.0", Reference: "RFC 9325", Fix: fix},
@@ -34,14 +34,15 @@ func TestText(t *testing.T) {
 		}
 		return w.String()
 	}
-	short := text(Output{})
+	short := text(Output{More: "more"})
 	for _, want := range []string{
 		"looked at " + a + ", " + b + "\n",
-		"fail high      tls.version: 1.0 [RFC 9325]\n                 → do it\n", // everywhere: once, without where
-		"warn low       tls.cipher at " + a + ": weak [RFC 9325]\n\n",            // what to do for it is for --all
-		"Registration\n  unknown        reg.open at " + b + ": closed\n",         // a reason of its own
+		"fail high      tls.version: 1.0 [RFC 9325]\n                 → do it\n" + // everywhere: once, without where
+			"                 → ejabberd:\n                     listen:\n                       - port: 5222\n                 → prosody: a = 1\n", // to be pasted
+		"warn low       tls.cipher at " + a + ": weak [RFC 9325]\n\n",    // what to do for it is for --all
+		"Registration\n  unknown        reg.open at " + b + ": closed\n", // a reason of its own
 		"Not seen\n  unknown        sasl.scram, sasl.plus, cb.types at " + b + ": no connection\n",
-		"All else\n  pass           dns.dnssec\n  skip           s2s.*\n",
+		"All else\n  pass           dns.dnssec\n  skip           s2s.*\n\n  more\n",
 	} {
 		if !strings.Contains(short, want) {
 			t.Errorf("no %q in\n%s", want, short)
@@ -50,7 +51,10 @@ func TestText(t *testing.T) {
 	if strings.Index(short, "tls.version") > strings.Index(short, "reg.open") {
 		t.Errorf("the worst is not first:\n%s", short)
 	}
-	long := text(Output{All: true})
+	long := text(Output{All: true, More: "more"})
+	if strings.Contains(long, "more\n") {
+		t.Errorf("there is no more to be said than\n%s", long)
+	}
 	for _, want := range []string{"→ another\n", "skip           s2s.external", "unknown        sasl.plus at " + b + ": no connection\n"} {
 		if !strings.Contains(long, want) {
 			t.Errorf("no %q in\n%s", want, long)
