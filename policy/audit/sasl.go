@@ -49,7 +49,7 @@ func (s *Stream) offers() []string {
 	return slices.Compact(all)
 }
 
-func isPlus(m string) bool { return strings.HasSuffix(m, "-PLUS") }
+func isPlus(m string) bool { return isName(m) && strings.HasSuffix(m, "-PLUS") }
 
 func askPreTLS(j *judge) {
 	j.eachPlain("endpoint for clients with STARTTLS", func(e *Endpoint, s *Stream, target string) {
@@ -68,10 +68,13 @@ func askPreTLS(j *judge) {
 func askPostTLS(j *judge) {
 	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
 		offers := s.offers()
-		others := keep(offers, func(m string) bool { return !readable(m) && !outdated(m) && m != "ANONYMOUS" })
+		others := keep(offers, func(m string) bool { return isName(m) && !readable(m) && !outdated(m) && m != "ANONYMOUS" })
+		garbage := keep(offers, func(m string) bool { return !isName(m) })
 		switch bad := keep(offers, outdated); {
 		case len(offers) == 0:
 			j.fail(target, "no mechanism is offered, so nobody can log in")
+		case len(garbage) > 0:
+			j.fail(target, "no names of mechanisms: %s", list(garbage, "")).at(Medium).Reference = "RFC 4422 §3.1"
 		case len(bad) > 0:
 			j.fail(target, "outdated: %s", list(bad, "")).at(Medium).Reference = "RFC 6331"
 		case slices.Contains(offers, "PLAIN") && len(others) == 0:
@@ -82,10 +85,15 @@ func askPostTLS(j *judge) {
 	}, c2s)
 }
 
+// isName reports whether a mechanism may be called that (RFC 4422 §3.1).
+func isName(m string) bool {
+	return m != "" && len(m) <= 20 && strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
 func askSCRAM(j *judge) {
 	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
 		offers := s.offers()
-		switch scram := keep(offers, func(m string) bool { return strings.HasPrefix(m, "SCRAM-SHA") }); {
+		switch scram := keep(offers, func(m string) bool { return isName(m) && strings.HasPrefix(m, "SCRAM-SHA") }); {
 		case len(scram) == 0 && len(offers) > 0 && len(keep(offers, func(m string) bool { return m != "EXTERNAL" && m != "ANONYMOUS" })) == 0:
 			j.skip(target, "no passwords: %s", list(offers, ""))
 		case len(scram) == 0:

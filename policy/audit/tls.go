@@ -193,6 +193,8 @@ func askInjection(j *judge) {
 			j.fail(target, "behind <proceed/>, in the clear: %s", i.AfterClear)
 		case i.Err != "":
 			j.unknown(target, "%s", i.Err)
+		case e.TLS == nil || e.TLS.Err != "":
+			j.unknown(target, "TLS does not come about without it either") // so that its end says nothing
 		default:
 			j.pass(target, "what was sent in the clear is gone")
 		}

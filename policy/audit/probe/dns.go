@@ -166,7 +166,8 @@ func standing(s dnssec.Security) audit.Security {
 	return audit.Indeterminate
 }
 
-// targets reads SRV records, the best first.
+// targets reads SRV records, the best first, and one more than are kept, so that too
+// many are seen to be.
 func targets(records []dns.RR) []audit.SRV {
 	var out []audit.SRV
 	for _, rr := range records {
@@ -179,7 +180,7 @@ func targets(records []dns.RR) []audit.SRV {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b audit.SRV) int { return int(a.Priority) - int(b.Priority) })
-	return out[:min(len(out), maxKept)]
+	return out[:min(len(out), maxKept+1)]
 }
 
 // addresses asks for both families and puts the answers together: what is the worse
