@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/dane"
 	"xmpp-gw/policy"
 )
@@ -38,7 +39,11 @@ type Options struct {
 	TLSA  *dane.Set
 	Roots *x509.CertPool   // the trusted authorities; nil: the system's
 	Pins  *PinStore        // nil: keys are not remembered
+	Logs  *ct.List         // of Certificate Transparency; nil: those that are built in
 	Now   func() time.Time // nil: time.Now
+
+	// Witness is a second look over another circuit; nil where the route has none.
+	Witness Look
 }
 
 // Result is what is known of a server that was accepted.
@@ -54,6 +59,8 @@ type Result struct {
 	Identity string
 	SPKI     string // the server's key, as a pin
 	PinState PinState
+	Logs     string   // what the public logs say of the certificate, or why nobody asked; "" where there is none to ask about
+	Witness  string   // what a second look saw, or why nobody looked
 	Warnings []string // sentences for the log and for status; they name the domain
 
 	// Objections are demands that the server does not meet and that mode = "report"
@@ -86,6 +93,9 @@ func Client(ctx context.Context, conn net.Conn, o Options) (*tls.Conn, *Result, 
 	}
 	// Only now has the server proved that it has the key: crypto/tls shows the
 	// certificate before it checks the signature (RFC 8446 §4.4.3).
+	if err := v.witness(ctx, o.Witness); err != nil {
+		return nil, nil, err
+	}
 	if err := v.remember(); err != nil {
 		return nil, nil, err
 	}
@@ -97,6 +107,8 @@ func Client(ctx context.Context, conn net.Conn, o Options) (*tls.Conn, *Result, 
 		Identity: v.identity,
 		SPKI:     v.spki,
 		PinState: v.pin,
+		Logs:     v.logs,
+		Witness:  v.seen,
 		Warnings: v.warnings,
 		conn:     c,
 

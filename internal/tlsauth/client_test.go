@@ -29,6 +29,8 @@ func decision() policy.Decision {
 		MinTLS:  tls.VersionTLS13,
 		PQ:      policy.PQPrefer,
 		Pin:     policy.PinOff,
+		SCT:     policy.SCTOff,
+		Witness: policy.WitnessOff,
 		AuthMin: policy.AuthSCRAM,
 	}
 }

@@ -27,8 +27,11 @@ var (
 	ErrAuthority   = errors.New("unknown certificate authority") // self-signed too
 	ErrCertificate = errors.New("unusable certificate")          // wrong use, broken, forbidden to its authority
 	ErrPin         = errors.New("another key than the pinned")
-	ErrTLSA        = errors.New("another key than DNS says")    // or none, where only DNS may say
-	ErrKeyChanged  = errors.New("another key than seen before") // trust on first use, strict
+	ErrTLSA        = errors.New("another key than DNS says")         // or none, where only DNS may say
+	ErrKeyChanged  = errors.New("another key than seen before")      // trust on first use, strict
+	ErrWitness     = errors.New("another key over a second circuit") // or none
+	ErrUnlogged    = errors.New("certificate that no log vouches for")
+	ErrRevoked     = errors.New("certificate revoked")
 	ErrVersion     = errors.New("TLS version too low")
 	ErrPQ          = errors.New("no post-quantum key exchange") // although required
 	ErrALPN        = errors.New("another protocol than XMPP")

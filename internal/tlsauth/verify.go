@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/dane"
 	"xmpp-gw/policy"
 )
@@ -26,10 +27,17 @@ type verifier struct {
 	records  []dane.Record    // the TLSA records that decide; none: a certificate does
 	hosts    []string         // whose records these are
 
+	list *ct.List // of the logs that count
+
 	now      time.Time
 	identity string
+	way      []*x509.Certificate // from the certificate to the authority that proves it; nil: something else does
+	own      bool                // that authority is the domain's own
 	spki     string
 	pin      PinState
+	hold     bool   // the key is not to be remembered
+	logs     string // what the public logs say
+	seen     string // what a second look saw
 	warnings []string
 
 	objections []string
@@ -39,9 +47,12 @@ type verifier struct {
 func newVerifier(o Options) (*verifier, error) {
 	d := o.Decision
 	domain, err := policy.NormalizeDomain(d.Target.Domain)
-	v := &verifier{domain: domain, decision: d, endpoint: o.Endpoint, roots: o.Roots, pins: o.Pins, clock: o.Now}
+	v := &verifier{domain: domain, decision: d, endpoint: o.Endpoint, roots: o.Roots, pins: o.Pins, list: o.Logs, clock: o.Now}
 	if v.clock == nil {
 		v.clock = time.Now
+	}
+	if v.list == nil {
+		v.list = ct.BuiltIn()
 	}
 	v.now = v.clock()
 	no := func(why, hint string) error {
@@ -62,6 +73,10 @@ func newVerifier(o Options) (*verifier, error) {
 		return nil, incomplete("whether the key exchange is post-quantum (pq)")
 	case d.Pin == policy.PinUnset || d.Pin > policy.PinTOFUStrict:
 		return nil, incomplete("whether keys are remembered (pin)")
+	case d.SCT == policy.SCTUnset || d.SCT > policy.SCTRequire:
+		return nil, incomplete("whether logs must have seen its certificate (sct)")
+	case d.Witness == policy.WitnessUnset || d.Witness > policy.WitnessAlways:
+		return nil, incomplete("whether its key is looked at twice (witness)")
 	case o.Endpoint.Transport != policy.STARTTLS && o.Endpoint.Transport != policy.DirectTLS && o.Endpoint.Transport != policy.WebSocket:
 		return nil, incomplete("how it speaks TLS")
 	case v.wantsTLSA() && o.TLSA == nil:
@@ -169,7 +184,10 @@ func (v *verifier) verify(state tls.ConnectionState) error {
 	}
 	// Once more after the handshake; here so that a stranger does not get to see
 	// our certificate.
-	return v.compare()
+	if err := v.compare(); err != nil {
+		return err
+	}
+	return v.logged(state)
 }
 
 // checkPins demands one of the keys that the owner listed, if there is a list:
@@ -202,6 +220,7 @@ func (v *verifier) certified(leaf *x509.Certificate, more []*x509.Certificate) (
 	if !v.mayBe(form, chains) {
 		return "", v.chainError(leaf, x509.CertificateInvalidError{Cert: leaf, Reason: x509.CANotAuthorizedForThisName})
 	}
+	v.way = chains[0]
 	return form + " " + printable(name, 260), nil
 }
 
@@ -238,6 +257,7 @@ func (v *verifier) chains(leaf *x509.Certificate, more []*x509.Certificate, has 
 		chains, err := leaf.Verify(opts)
 		var unknown x509.UnknownAuthorityError
 		if err == nil || !errors.As(err, &unknown) {
+			v.own = err == nil
 			return chains, err
 		}
 	}
@@ -303,6 +323,13 @@ func (v *verifier) compare() error {
 func (v *verifier) remember() error {
 	if v.decision.Pin == policy.PinOff || v.pins == nil || v.pin == PinConfigured {
 		return nil
+	}
+	if v.hold {
+		v.pin = PinNew
+		if len(v.remembered()) == 0 {
+			v.pin = PinFirst
+		}
+		return nil // witness has told of it
 	}
 	state, before, err := v.pins.meet(v.domain, v.spki, v.now, !v.strict())
 	v.pin = state
