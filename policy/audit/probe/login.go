@@ -108,8 +108,8 @@ func (r *run) proves(e policy.Endpoint) bool {
 // it does not wait for slower ones.
 func (r *run) door(ctx context.Context) (door, error) {
 	var best door
-	for _, e := range r.seen.Endpoints {
-		if e.Service != audit.C2S {
+	for i := range r.seen.Endpoints { // which others are writing to
+		if r.seen.Endpoints[i].Service != audit.C2S {
 			continue
 		}
 		select {
