@@ -59,8 +59,8 @@ type Result struct {
 	Identity string
 	SPKI     string // the server's key, as a pin
 	PinState PinState
-	Logs     string   // what the public logs say of the certificate, or why nobody asked; "" where there is none to ask about
-	Witness  string   // what a second look saw, or why nobody looked
+	Logs     Fact     // what the public logs say of the certificate, or why nobody asked them
+	Witness  Fact     // what a second look saw, or why nobody looked
 	Warnings []string // sentences for the log and for status; they name the domain
 
 	// Objections are demands that the server does not meet and that mode = "report"
@@ -68,6 +68,12 @@ type Result struct {
 	Objections []string
 
 	conn *tls.Conn
+}
+
+// Fact is what came of one question about a server.
+type Fact struct {
+	Text  string // without names and addresses; "" where there was nothing to ask
+	Warns bool   // it is no good, and was let pass; among Warnings too
 }
 
 // State is the connection's state, for channel binding. It is made anew at each

@@ -13,7 +13,7 @@ import (
 // of them, made to, could certify somebody else. It is called once that proof stands.
 func (v *verifier) logged(state tls.ConnectionState) error {
 	if v.way == nil {
-		v.logs = "not asked: TLSA records in DNS prove the key"
+		v.logs.Text = "not asked: TLSA records in DNS prove the key"
 		return nil
 	}
 	if Staple(state.OCSPResponse, v.way, v.now) == StapleRevoked {
@@ -23,21 +23,21 @@ func (v *verifier) logged(state tls.ConnectionState) error {
 	}
 	switch {
 	case v.decision.SCT == policy.SCTOff:
-		v.logs = `not asked: sct = "off"`
+		v.logs.Text = `not asked: sct = "off"`
 		return nil
 	case len(v.decision.Pins) > 0:
-		v.logs = "not asked: the key is one of pins"
+		v.logs.Text = "not asked: the key is one of pins"
 		return nil
 	case v.own:
-		v.logs = "not asked: the authority is the domain's own (ca)"
+		v.logs.Text = "not asked: the authority is the domain's own (ca)"
 		return nil
 	}
 	verdict := ct.Judge(v.way[0], v.list.Check(ct.Shown{Chain: v.way, TLS: state.SignedCertificateTimestamps, OCSP: state.OCSPResponse}, v.now))
 	if verdict.Missing == "" {
-		v.logs = "vouched for by " + printable(strings.Join(verdict.Logs, ", "), 200)
+		v.logs.Text = "vouched for by " + printable(strings.Join(verdict.Logs, ", "), 200)
 		return nil
 	}
-	v.logs = "not vouched for: " + printable(verdict.Why(), 400)
+	v.logs.Text = "not vouched for: " + printable(verdict.Why(), 400)
 	e := &Error{Kind: ErrUnlogged, What: "public logs do not vouch for the certificate of the server of " + v.domain, Why: verdict.Why(),
 		Hint: "tell its operator: authorities that log what they issue put the proof into the certificate; to log in all the same, set sct = \"warn\" in " + v.section()}
 	if len(verdict.Unclear) > 0 {
@@ -46,6 +46,7 @@ func (v *verifier) logged(state tls.ConnectionState) error {
 	if v.decision.SCT == policy.SCTRequire {
 		return v.object(e)
 	}
+	v.logs.Warns = true
 	v.warnings = append(v.warnings, Reason(e))
 	return nil
 }

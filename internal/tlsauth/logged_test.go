@@ -95,8 +95,8 @@ func TestLogged(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if !strings.HasPrefix(r.Logs, c.logs) || c.logs == "" && r.Logs != "" {
-				t.Errorf("%s: logs: %q, want %q", name, r.Logs, c.logs)
+			if !strings.HasPrefix(r.Logs.Text, c.logs) || c.logs == "" && r.Logs.Text != "" || r.Logs.Warns != (c.warns != "") || strings.Contains(r.Logs.Text, domain) {
+				t.Errorf("%s: logs: %+v, want %q", name, r.Logs, c.logs)
 			}
 			if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, c.warns) || c.warns == "" && w != "" {
 				t.Errorf("%s: warnings %q", name, w)

@@ -35,9 +35,9 @@ type verifier struct {
 	own      bool                // that authority is the domain's own
 	spki     string
 	pin      PinState
-	hold     bool   // the key is not to be remembered
-	logs     string // what the public logs say
-	seen     string // what a second look saw
+	hold     bool // the key is not to be remembered
+	logs     Fact // what the public logs say
+	seen     Fact // what a second look saw
 	warnings []string
 
 	objections []string

@@ -33,14 +33,14 @@ type Look func(ctx context.Context) (key string, err error)
 //
 // Strict is pin = "tofu-strict" and witness = "always".
 func (v *verifier) witness(ctx context.Context, look Look) error {
-	if v.seen = v.twice(look); v.seen != "" {
+	if v.seen.Text = v.twice(look); v.seen.Text != "" {
 		return nil
 	}
 	known := v.remembered()
 	isKnown := slices.Contains(known, v.spki)
 	always := v.decision.Witness == policy.WitnessAlways
 	if isKnown && !always {
-		v.seen = "not asked: the key is known"
+		v.seen.Text = "not asked: the key is known"
 		return nil
 	}
 	key, err := look(ctx)
@@ -48,20 +48,20 @@ func (v *verifier) witness(ctx context.Context, look Look) error {
 		return ctx.Err()
 	}
 	if err == nil && key == v.spki {
-		v.seen = "the same key over a second circuit"
+		v.seen.Text = "the same key over a second circuit"
 		return nil
 	}
 	v.hold = !isKnown
 	strict := always || v.strict()
 	if err != nil {
-		v.seen = "not seen over a second circuit"
+		v.seen.Text = "not seen over a second circuit"
 		return v.doubt(strict, v.unseen(err))
 	}
-	v.seen = "another key over a second circuit"
+	v.seen.Text = "another key over a second circuit"
 	otherKnown := slices.Contains(known, key)
 	switch {
 	case isKnown && otherKnown:
-		v.seen += ", which is known too"
+		v.seen.Text += ", which is known too"
 		return nil
 	case isKnown:
 		return v.doubt(false, v.differs(key, "the login goes to the key that is known"))
@@ -105,6 +105,7 @@ func (v *verifier) doubt(refuse bool, e *Error) error {
 	if refuse {
 		return v.object(e)
 	}
+	v.seen.Warns = true
 	v.warnings = append(v.warnings, Reason(e))
 	return nil
 }

@@ -94,9 +94,12 @@ func TestWitness(t *testing.T) {
 			if err != nil {
 				says = err.Error()
 			} else {
-				says = r.Witness
+				says = r.Witness.Text
 				if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, c.warns) || c.warns == "" && w != "" {
 					t.Errorf("warnings %q", w)
+				}
+				if r.Witness.Warns != (c.warns != "" && c.warns != "has a new key") {
+					t.Errorf("%+v", r.Witness)
 				}
 				if (c.mode == policy.Report) != (len(r.Objections) == 1) {
 					t.Errorf("objections %q", r.Objections)
@@ -132,7 +135,7 @@ func TestWitnessNeedless(t *testing.T) {
 		"not asked: nobody is between Tor and an onion address": {Decision: onions, Endpoint: atOnion},
 	} {
 		o.Roots, o.Witness = ca.Pool(), never
-		if r, err := meet(t, o, serverWith(cert)); err != nil || r.Witness != want {
+		if r, err := meet(t, o, serverWith(cert)); err != nil || r.Witness.Text != want {
 			t.Errorf("%s: %+v, %v", want, r, err)
 		}
 	}
