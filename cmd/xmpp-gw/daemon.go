@@ -36,6 +36,7 @@ type daemon struct {
 
 	*publisher  // answers what the control socket asks of onion services
 	accountDesk // and of accounts
+	verdicts    // and of the servers that were logged in at
 
 	reloading sync.Mutex // one reload at a time
 

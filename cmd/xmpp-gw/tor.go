@@ -27,6 +27,7 @@ type torDaemon interface {
 	Version() string
 	Managed() bool
 	Circuits(ctx context.Context) (map[string]onion.Circuit, error)
+	Health(ctx context.Context) (onion.Health, error)
 	Publish(ctx context.Context, all []onion.Publication) error
 	Services() []onion.ServiceState
 	Authorize(ctx context.Context, keys []onion.ClientKey) error

@@ -80,6 +80,7 @@ func (f *fakeTor) Services() (all []onion.ServiceState) {
 	}
 	return all
 }
+func (f *fakeTor) Health(context.Context) (onion.Health, error) { return onion.Health{}, nil }
 func (f *fakeTor) Circuits(context.Context) (map[string]onion.Circuit, error) {
 	f.asked.Add(1)
 	return map[string]onion.Circuit{"user": {ID: "12", Hops: 3}}, nil

@@ -55,6 +55,15 @@ func (c *Config) MistakeAt(err error, key ...string) Mistake {
 	return Mistake{File: c.File, Line: c.lines[join(key...)], What: presentable(wrap(key[len(key)-1], err).Error())}
 }
 
+// Source is where a key of a section stands, such as Source("listen", "client_tls"):
+// FILE:LINE, or [BuiltIn] where no line gives it.
+func (c *Config) Source(key ...string) string {
+	if line := c.lines[join(key...)]; line > 0 {
+		return fmt.Sprintf("%s:%d", c.File, line)
+	}
+	return BuiltIn
+}
+
 // Listen says where clients connect.
 type Listen struct {
 	C2S            []string // STARTTLS: HOST:PORT or unix:PATH

@@ -22,6 +22,7 @@ type fakeDaemon struct {
 	fakeAccounts
 	reloadErr error
 	fakeOnions
+	fakeAudits
 }
 
 var started = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -23,6 +23,7 @@ type Daemon interface {
 	Reload(ctx context.Context) error
 	Onions
 	Accounts
+	Audits
 }
 
 // requestTime bounds one request from its first byte to the last of its answer.
@@ -58,6 +59,7 @@ func newServer(d Daemon, allow func(peer) bool) *Server {
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	s.onionRoutes(mux)
 	s.accountRoutes(mux)
+	s.auditRoutes(mux)
 	mux.HandleFunc("/", s.unknown)
 	s.http = &http.Server{
 		Handler:        s.checked(mux),

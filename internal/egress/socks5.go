@@ -82,11 +82,14 @@ func greet(rw io.ReadWriter, iso Isolation) error {
 	return nil
 }
 
-// connect asks the proxy for a connection to dst and reads the reply to its
-// last byte and no further: what follows belongs to the destination (RFC 1928
-// §4 and §6). A reply that is not success is a replyCode.
-func connect(rw io.ReadWriter, dst destination) error {
-	req := []byte{socksVersion, commandConnect, 0}
+// connect asks the proxy for a connection to dst.
+func connect(rw io.ReadWriter, dst destination) error { return request(rw, commandConnect, dst) }
+
+// request gives the proxy a command and reads the reply to its last byte and no
+// further: what follows belongs to the destination (RFC 1928 §4 and §6). A reply
+// that is not success is a replyCode.
+func request(rw io.ReadWriter, command byte, dst destination) error {
+	req := []byte{socksVersion, command, 0}
 	switch {
 	case !dst.ip.IsValid():
 		// The name goes as it is: only the far end of the route resolves it.

@@ -1,0 +1,19 @@
+//go:build unix
+
+package inspect
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// modesMean: permission bits say who may do what.
+const modesMean = true
+
+func ownerOf(info fs.FileInfo) (uid int, ok bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(st.Uid), true
+}
