@@ -2,6 +2,8 @@ package audit
 
 import (
 	"regexp"
+	"slices"
+	"strings"
 )
 
 func registerChecks() []question {
@@ -35,13 +37,25 @@ func askRegistration(j *judge) {
 			j.pass(target, "by invitation")
 		case r.Captcha:
 			j.pass(target, "with a captcha")
+		case e.Secure != nil && slices.ContainsFunc(e.Secure.Features, takesInvitation):
+			j.unknown(target, "it takes invitations; whether it insists on one shows only when an account is made").at(Low)
+		case e.Secure != nil && !e.Secure.Register:
+			// ejabberd shows its form to everybody, and the feature where the form is good for something.
+			j.warn(target, "it shows a form without offering to register; whether that makes an account was not tried").at(Low)
 		default:
-			j.fail(target, "open; it asks for %s %s", list(r.Fields, "nothing"), r.Instructions)
+			j.fail(target, "open to everybody; it asks for %s", list(r.Fields, "nothing"))
 		}
 	}, c2s)
 	if tried == 0 && len(j.findings) == 0 {
 		j.unknown(j.Domain, "it was not tried")
 	}
+}
+
+// takesInvitation reports whether a stream feature says that invitations are taken
+// (XEP-0445 §4). Servers that demand one show the same form as those that do not.
+func takesInvitation(feature string) bool {
+	ns, _, _ := strings.Cut(feature, " ")
+	return ns == "urn:xmpp:ibr-token:0" || ns == "urn:xmpp:invite"
 }
 
 // numbered finds a version in the name of a software.

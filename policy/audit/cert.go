@@ -138,7 +138,12 @@ func askName(j *judge) {
 		case e.TLS.NameErr != "" && j.addressIsKey(e):
 			j.pass(target, "%s; at an onion address the address is the key", e.TLS.NameErr).at(Info)
 		case e.TLS.NameErr != "":
-			j.fail(target, "%s; it is for %s", e.TLS.NameErr, names)
+			if !strings.Contains(e.TLS.NameErr, names) {
+				names = "; it is for " + names
+			} else {
+				names = ""
+			}
+			j.fail(target, "%s%s", e.TLS.NameErr, names)
 		case e.TLS.Identity == "":
 			j.unknown(target, "the name was not compared; it is for %s", names)
 		default:

@@ -356,7 +356,16 @@ func serverChanges(t *testing.T) []change {
 	add("sasl.fast", "no SASL2", Skip, Low, one(func(o *Observation) { o.Endpoints[0].Secure.FAST, o.Endpoints[0].Secure.SASL2 = false, nil }))
 
 	reg := func(r *Registration) func(*Observation) { return c0(func(e *Endpoint) { e.Registration = r }) }
-	add("reg.open", "open", Fail, Medium, reg(&Registration{Offered: true}))
+	add("reg.open", "open", Fail, Medium, c0(func(e *Endpoint) { e.Registration, e.Secure.Register = &Registration{Offered: true}, true }))
+	add("reg.open", "a form alone", Warn, Low, reg(&Registration{Offered: true}))
+	add("reg.open", "with invitations", Unknown, Low, c0(func(e *Endpoint) {
+		e.Registration, e.Secure.Register = &Registration{Offered: true}, true
+		e.Secure.Features = append(e.Secure.Features, "urn:xmpp:ibr-token:0 register")
+	}))
+	add("stream.http", "a stream", Pass, Low, c0(func(e *Endpoint) { e.HTTP = "<stream:stream id='1'>" }))
+	add("dns.srv.c2s", "nobody there", Warn, Medium, c0(func(e *Endpoint) { e.Err = "refused" }))
+	add("sasl.posttls", "redirect", Unknown, High, c0(func(e *Endpoint) { e.Secure.Features, e.Secure.Mechanisms, e.Secure.Error = nil, nil, "see-other-host" }))
+	add("sasl.pretls", "ended", Unknown, Critical, c0(func(e *Endpoint) { e.Plain.Features, e.Plain.Error = nil, "undefined-condition" }))
 	add("reg.open", "captcha", Pass, Medium, reg(&Registration{Offered: true, Captcha: true}))
 	add("reg.open", "invite", Pass, Medium, reg(&Registration{Offered: true, Invite: true}))
 	add("reg.open", "error", Unknown, Medium, reg(&Registration{Err: "reset"}))

@@ -138,9 +138,20 @@ func askTargets(j *judge, target string, records []SRV) {
 	if len(unclear) > 0 {
 		j.unknown(target, "%s", list(unclear, ""))
 	}
-	if len(good) == len(records) {
+	silent := keep(good, func(at string) bool { return j.silent(at) })
+	switch {
+	case len(silent) > 0:
+		j.warn(target, "nobody answers at %s", list(silent, ""))
+	case len(good) == len(records):
 		j.pass(target, "%s", list(good, ""))
 	}
+}
+
+// silent reports whether nobody answers at HOST:PORT, though the server does so
+// elsewhere: then it is not our way there that is broken.
+func (j *judge) silent(at string) bool {
+	here := func(e Endpoint) bool { return overTCP(&e) && e.At.Address() == at && e.Err != "" }
+	return slices.ContainsFunc(j.Endpoints, here) && slices.ContainsFunc(j.Endpoints, func(e Endpoint) bool { return e.Err == "" })
 }
 
 func askHostMeta(j *judge) {

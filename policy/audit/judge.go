@@ -159,6 +159,8 @@ func (j *judge) eachSecure(what string, f func(e *Endpoint, s *Stream, target st
 			j.unknown(target, "no stream inside TLS was seen")
 		case s.Err != "":
 			j.unknown(target, "no stream inside TLS: %s", s.Err)
+		case s.Error != "" && len(s.Features) == 0:
+			j.unknown(target, "the server ended the stream: %s", s.Error)
 		default:
 			f(e, s, target)
 		}

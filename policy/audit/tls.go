@@ -36,6 +36,8 @@ func (j *judge) eachPlain(what string, f func(e *Endpoint, s *Stream, target str
 			j.unknown(target, "no stream before TLS was seen")
 		case e.Plain.Err != "":
 			j.unknown(target, "no stream: %s", e.Plain.Err)
+		case e.Plain.Error != "" && len(e.Plain.Features) == 0:
+			j.unknown(target, "the server ended the stream: %s", e.Plain.Error)
 		default:
 			f(e, e.Plain, target)
 		}
@@ -134,6 +136,7 @@ func askCiphers(j *judge) {
 				}
 			}
 		}
+		slices.Sort(all)
 		bad, dated := keep(all, oneOf(broken)), keep(all, oneOf(old))
 		switch {
 		case len(bad) > 0:

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -41,6 +42,7 @@ func reason(err error) string {
 	var protocol *xmppstream.Error
 	var op *net.OpError
 	var way *egress.Error
+	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &protocol):
 		return "it sent what is no XMPP: " + protocol.Text
@@ -54,6 +56,8 @@ func reason(err error) string {
 		// Without the route, which is the report's, and the hint, which is for clients
 		// of the gateway.
 		return strings.TrimSuffix(way.What+": "+strings.TrimPrefix(way.Why, way.What+": "), ": ")
+	case errors.As(err, &certificate):
+		return "its certificate is not good: " + strings.TrimPrefix(certificate.Err.Error(), "x509: ")
 	case errors.As(err, &op) && op.Err != nil:
 		return strings.TrimPrefix(op.Err.Error(), "tls: ")
 	}
