@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"xmpp-gw/internal/dane"
 	"xmpp-gw/internal/egress"
+	"xmpp-gw/internal/resolve"
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/internal/websocket"
@@ -24,7 +26,9 @@ import (
 type upstream struct {
 	leg
 	endpoint policy.Endpoint
-	tls      *tlsauth.Result // nil on an onion endpoint without TLS
+	tls      *tlsauth.Result           // nil on an onion endpoint without TLS
+	tlsa     func() (*dane.Set, error) // see askTLSA
+	look     tlsauth.Look              // see secondLook
 	features *xmppstream.Node
 	offer    saslauth.Offer
 }
@@ -56,7 +60,16 @@ const (
 // on circuits that only isolation's owner uses.
 func (s *session) connect(ctx context.Context, d policy.Decision, isolation egress.Isolation) (*upstream, error) {
 	any := func(policy.Endpoint) bool { return true }
-	return s.dial(ctx, d, isolation, any, func(ctx context.Context, up *upstream) error { return s.negotiateUpstream(ctx, up, d) })
+	up, err := s.dial(ctx, d, isolation, any, func(ctx context.Context, up *upstream) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // the second look has an end with the first
+		up.look = s.secondLook(ctx, d, up.endpoint, isolation)
+		return s.negotiateUpstream(ctx, up, d)
+	})
+	if err == nil {
+		s.tell(up)
+	}
+	return up, err
 }
 
 // dial tries the endpoints that fit, in order, until begin has brought one of
@@ -64,20 +77,22 @@ func (s *session) connect(ctx context.Context, d policy.Decision, isolation egre
 func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.Isolation,
 	fits func(policy.Endpoint) bool, begin func(context.Context, *upstream) error) (*upstream, error) {
 	s.objections = nil // an earlier attempt's
-	dialer, err := s.live.Egress.Dialer(d.Route, isolation)
+	lookups, done := context.WithCancel(ctx)
+	defer done()
+	w, err := s.way(lookups, d, isolation)
 	if err != nil {
 		return nil, err
 	}
-	endpoints, err := s.endpoints(ctx, d, dialer)
+	endpoints, err := s.endpoints(ctx, d, w)
 	if err != nil {
 		return nil, err
 	}
-	up, err := s.tryAll(ctx, d, endpoints, dialer, fits, begin)
+	up, err := s.tryAll(ctx, d, endpoints, w, fits, begin)
 	if err == nil || ctx.Err() != nil {
 		return up, err
 	}
-	if more := s.otherOnions(ctx, d, dialer); len(more) > 0 {
-		if up, again := s.tryAll(ctx, d, more, dialer, fits, begin); again == nil {
+	if more := s.otherOnions(ctx, d, w); len(more) > 0 {
+		if up, again := s.tryAll(ctx, d, more, w, fits, begin); again == nil {
 			return up, nil
 		}
 	}
@@ -88,7 +103,7 @@ func (s *session) dial(ctx context.Context, d policy.Decision, isolation egress.
 }
 
 // tryAll tries these endpoints in order.
-func (s *session) tryAll(ctx context.Context, d policy.Decision, endpoints []policy.Endpoint, dialer egress.Dialer,
+func (s *session) tryAll(ctx context.Context, d policy.Decision, endpoints []policy.Endpoint, w *way,
 	fits func(policy.Endpoint) bool, begin func(context.Context, *upstream) error) (*upstream, error) {
 	first := error(&Refused{class: "no-endpoint", Text: "The server has no endpoint of the kind that the client uses (STARTTLS or direct TLS)."})
 	tried := false
@@ -98,7 +113,7 @@ func (s *session) tryAll(ctx context.Context, d policy.Decision, endpoints []pol
 		if !fits(e) {
 			continue
 		}
-		up, err := s.try(ctx, d, e, dialer, endpoints, begin)
+		up, err := s.try(ctx, d, e, w, endpoints, begin)
 		if err == nil {
 			s.gw.cfg.Observer.UpstreamConnected(d.Route.String())
 			return up, nil
@@ -130,18 +145,21 @@ func (s *session) tryAll(ctx context.Context, d policy.Decision, endpoints []pol
 }
 
 // try connects to one endpoint and lets begin negotiate there.
-func (s *session) try(ctx context.Context, d policy.Decision, e policy.Endpoint, dialer egress.Dialer, behind []policy.Endpoint,
+func (s *session) try(ctx context.Context, d policy.Decision, e policy.Endpoint, w *way, behind []policy.Endpoint,
 	begin func(context.Context, *upstream) error) (*upstream, error) {
 	if err := notOnion(d, e); err != nil {
 		return nil, err
 	}
 	dialing, cancel := s.onward(ctx, e, behind)
-	conn, err := dialer.DialContext(dialing, "tcp", e.Address())
+	lookup, enough := context.WithCancel(ctx)
+	defer enough()
+	tlsa := w.askTLSA(lookup, d, e)
+	conn, err := w.DialContext(dialing, "tcp", e.Address())
 	cancel()
 	if err != nil {
 		return nil, tooSlow(ctx, d, err)
 	}
-	up := &upstream{endpoint: e}
+	up := &upstream{endpoint: e, tlsa: tlsa}
 	up.wire = wire.New(conn)
 	up.conn = up.wire
 	up.grant()
@@ -171,7 +189,8 @@ func fromServer(err error) error {
 	}
 	var moved *redirect
 	var server *serverError
-	if isRefusal(err) || errors.As(err, &moved) || errors.As(err, &server) {
+	var dns *resolve.Error
+	if isRefusal(err) || errors.As(err, &moved) || errors.As(err, &server) || errors.As(err, &dns) {
 		return err
 	}
 	if web, ok := errors.AsType[*websocket.Moved](err); ok {
@@ -238,13 +257,25 @@ func (u *upstream) startTLS() error {
 // secureUpstream puts TLS on the connection, judges the certificate, and reads
 // the features inside.
 func (s *session) secureUpstream(ctx context.Context, up *upstream, d policy.Decision) error {
+	var tlsa *dane.Set
+	if up.tlsa != nil {
+		var err error
+		if tlsa, err = up.tlsa(); err != nil {
+			return err
+		}
+		up.tlsa = nil // a session shall not keep it
+	}
 	up.wire.StartTLS()
 	conn, result, err := tlsauth.Client(ctx, up.wire, tlsauth.Options{
 		Decision: d,
 		Endpoint: up.endpoint,
+		TLSA:     tlsa,
 		Roots:    s.gw.cfg.Roots,
 		Pins:     s.gw.cfg.Pins,
+		Logs:     s.live.Logs,
+		Witness:  up.look,
 	})
+	up.look = nil // a session shall not keep it
 	if err != nil {
 		return err
 	}

@@ -165,6 +165,8 @@ func endingFor(cause error, resumable bool) ending {
 		return ending{class: "blocked", toClient: telling, condition: xmppstream.PolicyViolation, text: blocked.Error()}
 	case errors.As(cause, &route):
 		return upstream("unreachable", xmppstream.RemoteConnFailed, route.Error())
+	case errors.As(cause, &dns) && unproven(cause):
+		return upstream("dns", xmppstream.PolicyViolation, dns.Error())
 	case errors.As(cause, &dns):
 		return upstream("dns", xmppstream.RemoteConnFailed, dns.Error())
 	case errors.As(cause, &cert):
@@ -212,7 +214,12 @@ func isRefusal(err error) bool {
 	var cert *tlsauth.Error
 	var sasl *saslauth.Error
 	var web *websocket.Error
-	return errors.As(err, &refused) || errors.As(err, &cert) || errors.As(err, &sasl) || errors.As(err, &web)
+	return errors.As(err, &refused) || errors.As(err, &cert) || errors.As(err, &sasl) || errors.As(err, &web) || unproven(err)
+}
+
+// unproven reports whether err is a judgement about what DNS says.
+func unproven(err error) bool {
+	return errors.Is(err, resolve.ErrBogus) || errors.Is(err, resolve.ErrInsecure)
 }
 
 // isNetError reports whether err is of a connection rather than of what came

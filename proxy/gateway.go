@@ -13,7 +13,9 @@
 //	local.go        the clients of a server in this process, handed over
 //	register.go     an account made from within the client (XEP-0077)
 //	places.go       where to go: rules, address book, discovery
+//	way.go          by which way: route, DNS over it, what proves that
 //	connect.go      the upstream leg up to verified TLS and its features
+//	witness.go      a second look at the server's key, over another circuit
 //	object.go       what mode = "report" lets through, and tells of
 //	splice.go       stanzas both ways, keepalives, the closing handshake
 //	pinger.go       is the server still there?
@@ -36,6 +38,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/resolve"
 	"xmpp-gw/internal/tlsauth"
@@ -108,8 +111,13 @@ type Config struct {
 	Lookup       func(egress.Dialer) resolve.SRVLookup // DNS over one session's own route
 	Certificates Certificates
 
+	// Prover gives DNSSEC over one session's own route, for as long as the context
+	// lasts; nil: domains are looked up only where dns = "off".
+	Prover func(context.Context, egress.Dialer) resolve.Prover
+
 	Pins   *tlsauth.PinStore // nil: keys are not remembered
 	Roots  *x509.CertPool    // nil: the system's
+	Logs   *ct.List          // of Certificate Transparency; nil: those that are built in
 	Onions OnionMemory       // nil: logins at onion addresses are not remembered
 	Local  Local             // nil: no domain is served in this process
 
@@ -151,7 +159,9 @@ type Gateway struct {
 type Live struct {
 	Decide            func(policy.Target) (policy.Decision, error)
 	Lookup            func(egress.Dialer) resolve.SRVLookup
+	Prover            func(context.Context, egress.Dialer) resolve.Prover
 	Egress            Egress
+	Logs              *ct.List
 	Limits            Limits
 	PlaintextLoopback bool
 }
@@ -188,7 +198,9 @@ func New(cfg Config) (*Gateway, error) {
 	g.Reload(Live{
 		Decide:            cfg.Decide,
 		Lookup:            cfg.Lookup,
+		Prover:            cfg.Prover,
 		Egress:            cfg.Egress,
+		Logs:              cfg.Logs,
 		Limits:            cfg.Limits,
 		PlaintextLoopback: cfg.PlaintextLoopback,
 	})

@@ -74,6 +74,8 @@ func decision(endpoints ...policy.Endpoint) policy.Decision {
 		MinTLS:       tls.VersionTLS13,
 		PQ:           policy.PQPrefer,
 		Pin:          policy.PinTOFUWarn,
+		SCT:          policy.SCTOff,
+		Witness:      policy.WitnessOff,
 		SASL:         policy.Originate,
 		AuthMin:      policy.AuthSCRAM,
 		Binding:      policy.BindingPrefer,

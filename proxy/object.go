@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"xmpp-gw/internal/resolve"
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/policy"
@@ -23,6 +24,9 @@ func (s *session) object(reason error) error {
 	text := reason.Error()
 	if _, ok := errors.AsType[*tlsauth.Error](reason); ok {
 		text = tlsauth.Reason(reason)
+	}
+	if dns, ok := errors.AsType[*resolve.Error](reason); ok {
+		text = dns.Reason()
 	}
 	s.tolerate(text)
 	return nil

@@ -27,7 +27,7 @@ const upgradeTime = 30 * time.Second
 // endpoints says where to go: the owner's word first, then the address book and
 // what was remembered, DNS over the same route last. An onion endpoint that the
 // owner bound to the domain is the only one, and so are those that are known.
-func (s *session) endpoints(ctx context.Context, d policy.Decision, dialer egress.Dialer) ([]policy.Endpoint, error) {
+func (s *session) endpoints(ctx context.Context, d policy.Decision, w *way) ([]policy.Endpoint, error) {
 	switch {
 	case d.Onion != nil:
 		return []policy.Endpoint{*d.Onion}, nil
@@ -36,21 +36,24 @@ func (s *session) endpoints(ctx context.Context, d policy.Decision, dialer egres
 	case len(d.Known.Endpoints) > 0:
 		return d.Known.Endpoints, nil
 	}
-	return s.discover(ctx, d, dialer)
+	return s.discover(ctx, d, w)
 }
 
 // discover asks DNS and, through Tor, the domain's host-meta. A domain that was
 // reached at an onion address is looked for at onion addresses only.
-func (s *session) discover(ctx context.Context, d policy.Decision, dialer egress.Dialer) ([]policy.Endpoint, error) {
+func (s *session) discover(ctx context.Context, d policy.Decision, w *way) ([]policy.Endpoint, error) {
 	o := resolve.Options{Onion: d.Route.ViaTor() && d.Upgrade == policy.UpgradeSticky, OnionOnly: d.Known.Since != ""}
-	if o.Onion {
+	// An onion address has no TLSA records.
+	o.Onion = o.Onion && d.TLS != policy.TLSDANEOnly
+	// And who has a certificate for the domain should not get around those of its host.
+	if o.Onion && !d.TLS.UsesTLSA() {
 		roots, err := tlsauth.Roots(s.gw.cfg.Roots, d)
 		if err != nil {
 			return nil, &localFile{"ca", err}
 		}
-		o.Links = s.gw.links.Over(resolve.HostMeta{Dial: dialer, Roots: roots})
+		o.Links = s.gw.links.Over(resolve.HostMeta{Dial: w, Roots: roots})
 	}
-	found, err := resolve.Discover(ctx, s.live.Lookup(dialer), d.Target.Domain, o)
+	found, err := s.find(ctx, d, w, o)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +62,11 @@ func (s *session) discover(ctx context.Context, d policy.Decision, dialer egress
 
 // otherOnions looks for onion addresses of a domain whose known ones all failed:
 // its operator may have new ones. What an address book says is not searched behind.
-func (s *session) otherOnions(ctx context.Context, d policy.Decision, dialer egress.Dialer) []policy.Endpoint {
+func (s *session) otherOnions(ctx context.Context, d policy.Decision, w *way) []policy.Endpoint {
 	if d.Known.Since == "" || d.Known.Listed || len(d.Known.Endpoints) == 0 || d.Upgrade != policy.UpgradeSticky {
 		return nil
 	}
-	found, err := s.discover(ctx, d, dialer)
+	found, err := s.discover(ctx, d, w)
 	if err != nil {
 		return nil // what failed before says more
 	}

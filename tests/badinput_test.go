@@ -120,8 +120,9 @@ func newGrounds(t *testing.T, table []misdeed, o daemon.Options) *grounds {
 
 	var b strings.Builder
 	b.WriteString(o.Config)
-	fmt.Fprintf(&b, "[default]\nroute = \"block\"\n[dns]\nservers = [%q]\n[tor]\nmode = \"system\"\nsocks = [%q]\n",
-		g.dns.TCP(), g.tor.Addr())
+	names, err := g.dns.Section(g.dns.TCP(), dir)
+	must(t, err)
+	fmt.Fprintf(&b, "[default]\nroute = \"block\"\n%s[tor]\nmode = \"system\"\nsocks = [%q]\n", names, g.tor.Addr())
 	table = append([]misdeed{{name: "good", server: func(s *server) { s.good().echo() }, trusted: true}}, table...)
 	for i := range table {
 		g.rows = append(g.rows, g.prepare(&table[i], filepath.Join(dir, "ca.pem"), &b))

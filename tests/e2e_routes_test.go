@@ -170,8 +170,12 @@ func exitMode(s *server) peers.TLSMode {
 
 // exitConfig finds the servers by SRV records, which are asked for through an
 // exit, as are the addresses behind them. The Tor is one of the gateway's own.
-func exitConfig(_ *testing.T, g *world) string {
-	config := fmt.Sprintf("[tor]\nmode = \"managed\"\ntorrc = %q\n[dns]\nservers = [%q]\n", g.tor.ExtraTorrc(), g.dns.TCP()) + blockOthers
+func exitConfig(t *testing.T, g *world) string {
+	names, err := g.dns.Section(g.dns.TCP(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf("[tor]\nmode = \"managed\"\ntorrc = %q\n", g.tor.ExtraTorrc()) + names + blockOthers
 	for _, name := range []string{"prosody", "ejabberd"} {
 		s := g.servers[name]
 		mode := exitMode(s)

@@ -225,15 +225,15 @@ func testOnlySOCKSLeaves(t *testing.T) {
 	defer dns.Close()
 	socks := wire(t, map[string]string{hiddenHost + ":5222": script.Addr(), hiddenResolver: dns.Addr()})
 
+	names, err := dns.Section("tcp://"+hiddenResolver, dir)
+	must(t, err)
 	config := daemon.Options{Config: fmt.Sprintf(`
 [tor]
 mode = "system"
 socks = [%q]
 [default]
 route = "tor"
-[dns]
-servers = ["tcp://%s"]
-[socks.down]
+%s[socks.down]
 url = "socks5://127.0.0.1:9"
 [domain."blocked.test"]
 route = "block"
@@ -241,7 +241,7 @@ route = "block"
 route = "socks:down"
 [domain.%q]
 ca = %q
-`, farSOCKS, hiddenResolver, hiddenDomain, filepath.Join(dir, "ca.pem"))}
+`, farSOCKS, names, hiddenDomain, filepath.Join(dir, "ca.pem"))}
 
 	watch := startCapture(t)
 	gw := daemon.Run(t, config)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -61,8 +62,9 @@ func newHidden(t *testing.T, hop bool, run func(*hidden, *server)) *hidden {
 	if hop {
 		config = fmt.Sprintf("[socks.hop]\nurl = \"socks5://%s\"\n[default]\nroute = \"socks:hop\"\n", h.socks.Addr())
 	}
-	h.daemon = daemon.Run(t, daemon.Options{Config: config + fmt.Sprintf(
-		"[dns]\nservers = [\"tcp://%s\"]\n[domain.%q]\nca = %q\n", hiddenResolver, hiddenDomain, filepath.Join(dir, "ca.pem"))})
+	names, err := h.dns.Section("tcp://"+hiddenResolver, dir)
+	must(t, err)
+	h.daemon = daemon.Run(t, daemon.Options{Config: config + names + fmt.Sprintf("[domain.%q]\nca = %q\n", hiddenDomain, filepath.Join(dir, "ca.pem"))})
 	return h
 }
 
@@ -112,8 +114,16 @@ func TestNoNameOutsideTheRoute(t *testing.T) {
 			for _, q := range h.dns.Queries() {
 				asked[q.Type+" "+q.Name+" "+q.Over]++
 			}
-			if len(asked) != 2 || asked["SRV _xmpp-client._tcp."+hiddenDomain+" tcp"] != 1 || asked["SRV _xmpps-client._tcp."+hiddenDomain+" tcp"] != 1 {
-				t.Errorf("DNS was asked %v, want each SRV name once and no address", asked)
+			for _, question := range []string{"SRV _xmpp-client._tcp." + hiddenDomain, "SRV _xmpps-client._tcp." + hiddenDomain, "DNSKEY ", "DS invalid"} {
+				if asked[question+" tcp"] != 1 {
+					t.Errorf("DNS was asked %v, want each SRV name and each key once", asked)
+				}
+			}
+			// What is asked besides is the keys of the zones above, and no address.
+			for question, times := range asked {
+				if qtype, _, _ := strings.Cut(question, " "); times != 1 || !strings.HasSuffix(question, " tcp") || !slices.Contains([]string{"SRV", "DS", "DNSKEY"}, qtype) {
+					t.Errorf("DNS was asked for %s %d times", question, times)
+				}
 			}
 
 			// What the proxy does not know ends there: no other resolver, no

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"xmpp-gw/internal/addressbook"
+	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/forward"
 	"xmpp-gw/internal/localca"
@@ -101,6 +102,7 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 		Decide:            live.Decide,
 		Egress:            live.Egress,
 		Lookup:            live.Lookup,
+		Prover:            live.Prover,
 		Limits:            live.Limits,
 		PlaintextLoopback: live.PlaintextLoopback,
 		Isolate:           new(egress.Isolator).For,
@@ -143,6 +145,11 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 	if err != nil {
 		return proxy.Live{}, err
 	}
+	anchors, err := trustAnchors(s.DNS.TrustAnchors)
+	if err != nil {
+		return proxy.Live{}, err
+	}
+	validator := dnssec.New(dnssec.Config{Anchors: anchors}) // all others are made over this one
 	ca, err := localca.Open(w.paths.ca(), s.certificateNames(w.hosted))
 	if err != nil {
 		return proxy.Live{}, err
@@ -159,6 +166,9 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 		Decide:            rules.Decide,
 		Egress:            set,
 		Lookup:            func(d egress.Dialer) resolve.SRVLookup { return base.Over(d) },
+		Prover: func(ctx context.Context, d egress.Dialer) resolve.Prover {
+			return validator.Over(dnssec.Once(ctx, base.Over(d).Exchange))
+		},
 		Limits:            s.limits(),
 		PlaintextLoopback: s.Listen.ClientTLS == "optional",
 	}, nil

@@ -26,5 +26,8 @@ type Error struct {
 // Error is one sentence: what happened, why, and what to do.
 func (e *Error) Error() string { return sentence.Of(e.What, e.Why, e.Hint) }
 
+// Reason is what happened and why, without what to do.
+func (e *Error) Reason() string { return sentence.Of(e.What, e.Why, "") }
+
 // Unwrap gives the kind and the cause to errors.Is and errors.As.
 func (e *Error) Unwrap() []error { return sentence.Causes(e.Kind, e.Err) }

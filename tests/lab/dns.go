@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -48,10 +49,13 @@ type DNSQuery struct {
 }
 
 // DNSServer is an authoritative DNS server on loopback, over TCP and UDP on one
-// port and over TLS on another.
+// port and over TLS on another. Above its zone stands a root that is signed, with a
+// key of the server's own ([DNSServer.Section]), and under which no domain is: to
+// DNSSEC all that it says is insecure.
 type DNSServer struct {
 	tcp, tls net.Listener // tls is nil without a certificate
 	udp      net.PacketConn
+	root     *SignedTree
 
 	mu      sync.Mutex
 	zone    map[string][]dns.RR
@@ -65,7 +69,7 @@ type DNSServer struct {
 
 // DNSStart serves zone. With a tls.Config it also serves DNS over TLS.
 func DNSStart(zone DNSZone, conf *tls.Config) (*DNSServer, error) {
-	s := &DNSServer{zone: map[string][]dns.RR{}, faults: map[string]DNSFault{},
+	s := &DNSServer{zone: map[string][]dns.RR{}, faults: map[string]DNSFault{}, root: SignTree(time.Now()),
 		conns: map[net.Conn]struct{}{}, closed: make(chan struct{})}
 	for name, lines := range zone {
 		rrs, err := dnsRecords(name, lines)
@@ -126,6 +130,10 @@ func (s *DNSServer) TLS(name string) string {
 	}
 	return "tls://" + s.tls.Addr().String() + name
 }
+
+// Section is the [dns] section of a gateway that reaches this server as server
+// ("tcp://HOST:PORT") and trusts its root, whose key goes to a file in dir.
+func (s *DNSServer) Section(server, dir string) (string, error) { return s.root.Section(server, dir) }
 
 // SetFault changes what the server does wrong with queries for name, or with
 // all queries for which nothing else is set when name is empty.
@@ -335,6 +343,9 @@ func (s *DNSServer) lookup(q *dns.Msg) *dns.Msg {
 		r.SetEdns0(1232, false)
 	}
 	name, qtype := q.Question[0].Name, q.Question[0].Qtype
+	if r := s.rootAnswer(q); r != nil {
+		return r
+	}
 	for range 8 {
 		rrs, ok := s.zone[dnsKey(name)]
 		if !ok && !s.above(dnsKey(name)) {
@@ -357,6 +368,27 @@ func (s *DNSServer) lookup(q *dns.Msg) *dns.Msg {
 		}
 		name = alias
 	}
+	return r
+}
+
+// rootAnswer is what the root says of its keys, and of those of the domains below
+// it; nil for other questions.
+func (s *DNSServer) rootAnswer(q *dns.Msg) *dns.Msg {
+	name, qtype := dns.CanonicalName(q.Question[0].Name), q.Question[0].Qtype
+	switch {
+	case name == "." && qtype == dns.TypeDNSKEY:
+		r, _ := s.root.Exchange(context.Background(), q)
+		return r
+	case name == "." || qtype != dns.TypeDS || dns.CountLabel(name) > 1:
+		return nil
+	}
+	// There is a domain of whatever name, and it is not signed (RFC 4470).
+	r := new(dns.Msg).SetReply(q)
+	r.RecursionAvailable = true
+	r.SetEdns0(1232, true)
+	gap := &dns.NSEC{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: 300},
+		NextDomain: `\000.` + name, TypeBitMap: []uint16{dns.TypeNS, dns.TypeRRSIG, dns.TypeNSEC}}
+	r.Ns = []dns.RR{gap, s.root.Zone(".").Sign([]dns.RR{gap}, nil)}
 	return r
 }
 

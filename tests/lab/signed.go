@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -98,6 +100,20 @@ func (t *SignedTree) Zone(name string) *SignedZone {
 
 // Anchors are the trust anchors of the tree: the key of its root.
 func (t *SignedTree) Anchors() []*dns.DS { return []*dns.DS{t.Zone(".").Key.ToDS(dns.SHA256)} }
+
+// Section is the [dns] section of a gateway that asks server and trusts the tree's
+// root, whose key goes to a file in dir.
+func (t *SignedTree) Section(server, dir string) (string, error) {
+	file := filepath.Join(dir, "root.key")
+	var b strings.Builder
+	for _, ds := range t.Anchors() {
+		fmt.Fprintln(&b, ds)
+	}
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("[dns]\nservers = [%q]\ntrust_anchors = %q\n", server, file), nil
+}
 
 // prepare makes the key and the records that every zone has.
 func (z SignedZone) prepare(now time.Time) *SignedZone {
