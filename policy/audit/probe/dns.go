@@ -109,11 +109,12 @@ func (r *run) tlsa(ctx context.Context, seen map[string]audit.Answer, keys []str
 // moreTLSA asks for those of endpoints that no SRV record named.
 func (r *run) moreTLSA(ctx context.Context) {
 	var keys []string
-	for _, e := range r.seen.Endpoints {
-		key := fmt.Sprintf("%d %s", e.At.Port, e.At.Host)
+	for i := range r.seen.Endpoints { // which others are writing to
+		at := r.seen.Endpoints[i].At
+		key := fmt.Sprintf("%d %s", at.Port, at.Host)
 		_, asked := r.seen.DNS.TLSA[key]
-		_, noIP := netip.ParseAddr(e.At.Host)
-		if !asked && !e.At.Onion() && noIP != nil && isHost(e.At.Host) && !slices.Contains(keys, key) {
+		_, noIP := netip.ParseAddr(at.Host)
+		if !asked && !at.Onion() && noIP != nil && isHost(at.Host) && !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 	}

@@ -21,7 +21,7 @@ func (l *lot) enterAt(host string, h house, login Login) (*audit.Login, *lab.Scr
 		login.Password = []byte(password)
 	}
 	given := string(login.Password)
-	seen := look(l.t, Target{Domain: domain, Endpoints: []policy.Endpoint{at("starttls://" + host)}}, Options{Dialer: l.net, Roots: l.ca.Pool(), Budget: 16 * time.Second, Login: &login})
+	seen := look(l.t, Target{Domain: domain, Endpoints: []policy.Endpoint{at("starttls://" + host)}}, Options{Dialer: l.net, Roots: l.ca.Pool(), Budget: 16 * time.Second, Step: 2 * time.Second, Login: &login})
 	if given != string(login.Password) {
 		l.t.Error("the password is the caller's to wipe")
 	}

@@ -21,10 +21,10 @@ import (
 // entry is a line on which a login is next: the server is proven.
 type entry struct {
 	*line
-	state  *tls.ConnectionState // nil at an onion address without TLS
-	offer  saslauth.Offer
-	took   time.Duration // the slowest answer so far
-	hashed bool          // the server sent a hash of its offer (XEP-0474)
+	state    *tls.ConnectionState // nil at an onion address without TLS
+	offer    saslauth.Offer
+	patience time.Duration // how long answers are waited for
+	hashed   bool          // the server sent a hash of its offer (XEP-0474)
 }
 
 // enter opens a line up to a login. Nothing of a login goes out before this
@@ -41,7 +41,9 @@ func (r *run) enter(ctx context.Context, s spot) (*entry, error) {
 		l.close()
 		return nil, err
 	}
-	e.took = time.Since(begin) / 3 // there were three answers at least
+	// That were three round trips at least. Who does not answer must not take all the
+	// time that there is.
+	e.patience = min(max(3*time.Since(begin), 4*time.Second), r.Step/2)
 	// An authenticated stream's features before a login end it here.
 	if e.offer, err = saslauth.ParseOffer(l.features); err != nil {
 		l.close()
@@ -170,8 +172,8 @@ type question struct {
 
 const noAnswer = "no answer in time"
 
-// ask puts questions all at once and hands out the answers. Who does not answer in
-// some round trips' time has not; only a stream that broke is an error.
+// ask puts questions all at once and hands out the answers. Who does not answer within
+// the line's patience has not; only a stream that broke is an error.
 func (e *entry) ask(ctx context.Context, questions ...*question) error {
 	if len(questions) == 0 {
 		return nil
@@ -213,10 +215,10 @@ func from(sender, asked string) bool {
 	return sender == "" || asked == "" || strings.EqualFold(sender, asked)
 }
 
-// wait reads until done says so, or for some round trips. That nothing more comes is
-// no error, unless the time for the whole probe is over.
+// wait reads until done says so, or for as long as its patience lasts. That nothing
+// more comes is no error, unless the time for the whole probe is over.
 func (e *entry) wait(ctx context.Context, done func(*xmppstream.Node) bool) error {
-	until := time.Now().Add(min(max(8*e.took, 4*time.Second), 15*time.Second))
+	until := time.Now().Add(e.patience)
 	if end, ok := ctx.Deadline(); ok && end.Before(until) {
 		until = end
 	}
