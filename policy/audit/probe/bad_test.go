@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -296,6 +297,17 @@ func TestBadServer(t *testing.T) {
 			many.Certificate = append(many.Certificate, many.Certificate[0])
 		}
 		return l.only(server{cert: many}.run)
+	}}, bad{name: "10 MB of certificates, written while they are read", want: wants("cert.chain cert.name tls.version", "unknown fail warn"), start: func(l *lot) (Target, Options) {
+		return l.only(goesWrong(tls.Certificate{}, "handshake", func(c *lab.ScriptConn) {
+			_, _ = c.Read(make([]byte, 8<<10)) // the ClientHello
+			record := func(b []byte) { c.Send("\x16\x03\x03" + string([]byte{byte(len(b) >> 8), byte(len(b))}) + string(b)) }
+			hello := append([]byte{2, 0, 0, 38, 3, 3}, bytes.Repeat([]byte{7}, 32)...)
+			record(append(hello, 0, 0xC0, 0x2F, 0)) // TLS 1.2, no session, ECDHE_RSA with AES-128-GCM, no compression
+			record([]byte{11, 10 << 20 >> 16, 0, 0})
+			for range 10 << 20 / 16384 {
+				record(make([]byte, 16384))
+			}
+		}))
 	}}, bad{name: "60 kB of certificates", want: wants("cert.chain", "warn fail"), start: func(l *lot) (Target, Options) {
 		many := l.cert(lab.CALeaf{Names: []string{domain}})
 		for size := 0; size < 60<<10; size += len(many.Certificate[0]) {
@@ -312,5 +324,5 @@ func TestBadServer(t *testing.T) {
 		}
 		return target, Options{}
 	}})
-	all(t, rows, "10 MB of certificates", "60 kB of certificates", "a thousand mechanisms")
+	all(t, rows, "10 MB of certificates", "10 MB of certificates, written while they are read", "60 kB of certificates", "a thousand mechanisms")
 }

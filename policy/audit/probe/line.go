@@ -94,10 +94,11 @@ func (l *line) close() {
 	if l.r != nil {
 		l.r.Release()
 	}
+	// First what is below: TLS would say good-bye for five seconds to who does not read.
+	_ = l.raw.Conn.Close()
 	if ws, ok := l.conn.(*websocket.Conn); ok {
 		_ = ws.Close()
 	}
-	_ = l.raw.Conn.Close()
 }
 
 // bounded is a connection that ends when the far end has sent too much.
