@@ -16,6 +16,7 @@ type machine struct {
 	// daemon's, the system's, or one that is started now.
 	tor      func(context.Context) (string, error)
 	progress func(line string)
+	usual    bool // the places are the usual ones, not those of --state-dir
 }
 
 // observer looks at one side of this machine. What could not be seen is in the
@@ -24,6 +25,12 @@ type observer func(context.Context, *machine) (*audit.Observation, error)
 
 // observers are those that the flags ask for.
 func (j *checkJob) observers() (all []observer) {
+	if j.Bool("self") {
+		all = append(all, observeSelf)
+	}
+	if j.Bool("egress") {
+		all = append(all, observeEgress)
+	}
 	return all
 }
 
@@ -36,6 +43,7 @@ func (j *checkJob) lookHere(ctx context.Context, w *ways) (*audit.Report, error)
 	m := &machine{settings: j.settings, paths: p, ways: w,
 		tor:      func(ctx context.Context) (string, error) { j.tor.start(ctx, j); return j.tor.SOCKS(ctx) },
 		progress: func(line string) { j.progress.line("", line) },
+		usual:    j.String("state-dir") == "",
 	}
 	seen := &audit.Observation{At: time.Now()}
 	for _, observe := range j.observers() {

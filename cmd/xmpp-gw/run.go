@@ -63,6 +63,9 @@ func runDaemon(c *cli.Context, u *ui) error {
 	if err := os.MkdirAll(p.state, 0o700); err != nil {
 		return &problem{what: "the state directory cannot be made", why: err.Error(), hint: "name another with --state-dir DIR"}
 	}
+	if err := refuseUnsafe(c.Context, s, p, con.warn); err != nil {
+		return err
+	}
 	events, stop := service.Signals()
 	defer stop()
 	// Before the ports, so that a second daemon learns that it is the second.
