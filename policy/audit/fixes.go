@@ -33,7 +33,13 @@ s2s_protocol_options: [no_sslv3, no_tlsv1, no_tlsv1_1]
 
 const ejabberdCiphers = `c2s_ciphers: "ECDHE+AESGCM:ECDHE+CHACHA20"
 s2s_ciphers: "ECDHE+AESGCM:ECDHE+CHACHA20"
-# an entry of listen with ciphers of its own, and ejabberd_http, need the same`
+# an entry of listen with ciphers of its own needs the same`
+
+const ejabberdWeb = `listen:
+  - port: %d
+    module: ejabberd_http
+    protocol_options: [no_sslv3, no_tlsv1, no_tlsv1_1]
+    ciphers: "ECDHE+AESGCM:ECDHE+CHACHA20"`
 
 const prosodyCertificate = `certificates = "certs"
 -- run: prosodyctl --root cert import /etc/letsencrypt/live
@@ -103,7 +109,7 @@ const ejabberdRegister = `modules:
 const prosodyDialback = `s2s_secure_auth = true
 s2s_ssl = { verify = { "peer" } }`
 
-const ejabberdDialback = `s2s_use_starttls: required`
+const ejabberdDialback = `s2s_use_starttls: required  # ejabberd asks for certificates wherever there is TLS`
 
 const prosodyHTTP = `modules_disabled = { "net_multiplex" }
 c2s_ports = { 5222 }`
@@ -111,7 +117,8 @@ c2s_ports = { 5222 }`
 const ejabberdHTTP = `# no entry of listen for ejabberd_http may have the port of one for ejabberd_c2s; see also the proxy in front`
 
 const prosodyPreauth = `c2s_unauthed_stanza_size_limit = 10000  -- with the security updates of May 2026
-c2s_stanza_size_limit = 262144  -- before those, this holds for strangers too
+s2s_unauthed_stanza_size_limit = 10000
+c2s_stanza_size_limit = 262144  -- before those, these hold for strangers too
 s2s_stanza_size_limit = 524288
 c2s_timeout = 60`
 

@@ -78,7 +78,7 @@ func askPostTLS(j *judge) {
 		case len(bad) > 0:
 			j.fail(target, "outdated: %s", list(bad, "")).at(Medium).Reference = "RFC 6331"
 		case slices.Contains(offers, "PLAIN") && len(others) == 0:
-			j.warn(target, "only PLAIN: the server reads every password").at(Medium)
+			j.warn(target, "only PLAIN: the server reads every password").at(Medium).Fix = fix(prosodySCRAM, ejabberdSCRAM, "")
 		default:
 			j.pass(target, "%s", list(offers, ""))
 		}

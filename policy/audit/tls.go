@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -92,6 +93,13 @@ func (t *TLS) versions() (accepted []string) {
 	return accepted
 }
 
+// atWeb says what to change for a WebSocket, whose TLS ejabberd sets up apart.
+func atWeb(e *Endpoint, f *Finding) {
+	if e.At.Transport.OverWebSocket() {
+		f.Fix = fix(f.Fix["prosody"], fmt.Sprintf(ejabberdWeb, e.At.Port), f.Fix[""])
+	}
+}
+
 func askVersions(j *judge) {
 	j.eachTLS("endpoint with TLS", func(e *Endpoint, target string) {
 		accepted := e.TLS.versions()
@@ -99,7 +107,7 @@ func askVersions(j *judge) {
 		has := func(v string) bool { return slices.Contains(accepted, v) }
 		switch {
 		case has("1.0") || has("1.1"):
-			j.fail(target, "accepts TLS %s (RFC 8996 ended 1.0 and 1.1)", list(accepted, ""))
+			atWeb(e, j.fail(target, "accepts TLS %s (RFC 8996 ended 1.0 and 1.1)", list(accepted, "")))
 		case len(untried) > 0:
 			j.unknown(target, "not tried: TLS %s; accepts %s", list(untried, ""), list(accepted, "none of the others"))
 		case len(accepted) == 0:
@@ -140,13 +148,13 @@ func askCiphers(j *judge) {
 		bad, dated := keep(all, oneOf(broken)), keep(all, oneOf(old))
 		switch {
 		case len(bad) > 0:
-			j.fail(target, "broken: %s", list(bad, ""))
+			atWeb(e, j.fail(target, "broken: %s", list(bad, "")))
 		case e.TLS.Accepted == nil:
 			j.unknown(target, "no cipher suite was tried")
 		case len(e.TLS.Untried) > 0:
 			j.unknown(target, "not answered: %s", list(e.TLS.Untried, ""))
 		case len(dated) > 0:
-			j.warn(target, "no forward secrecy, CBC, or short tags: %s", list(dated, "")).at(Low)
+			atWeb(e, j.warn(target, "no forward secrecy, CBC, or short tags: %s", list(dated, "")).at(Low))
 		default:
 			j.pass(target, "%s", list(all, "none of the weak ones"))
 		}
