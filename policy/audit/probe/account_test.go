@@ -21,7 +21,9 @@ const password = "a password, or so"
 // but for the certificate; each field makes it another.
 type house struct {
 	cert       tls.Certificate
+	conf       func(*tls.Config)
 	mechanisms []string // nil: SCRAM-SHA-256-PLUS and SCRAM-SHA-256
+	types      []string // of channel binding, nil: tls-exporter and tls-server-end-point
 	premature  string   // features that only a login should bring
 
 	lax    bool   // any channel binding is right
@@ -37,11 +39,14 @@ func (h house) offer() ([]string, []string) {
 	if h.mechanisms != nil {
 		return h.mechanisms, nil
 	}
+	if h.types != nil {
+		return []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}, h.types
+	}
 	return []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}, []string{"tls-exporter", "tls-server-end-point"}
 }
 
 func (h house) run(c *lab.ScriptConn) {
-	s := server{cert: h.cert}
+	s := server{cert: h.cert, conf: h.conf}
 	if c.Expect(`<stream:stream[^>]* to='([^']*)'[^>]*>|GET `)[1] != domain {
 		c.Send(s.header() + streamError(condition("host-unknown")))
 		return
@@ -54,7 +59,7 @@ func (h house) run(c *lab.ScriptConn) {
 	c.Send(lab.Proceed)
 	s.tls(c)
 	mechanisms, types := h.offer()
-	features := h.premature + lab.FeatureSASL(mechanisms...)
+	features := lab.FeatureSASL(mechanisms...) + h.premature
 	if types != nil {
 		features += "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='" + strings.Join(types, "'/><channel-binding type='") + "'/></sasl-channel-binding>"
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +87,7 @@ func TestLogins(t *testing.T) {
 		{"good", house{}, Login{}, downgrade, "refused refused absent", 3},
 		{"it does not look at the binding", house{lax: true}, Login{}, downgrade, "accepted refused absent", 3},
 		{"-PLUS can be hidden", house{blind: true}, Login{}, downgrade, "refused accepted absent", 3},
+		{"bound to the certificate", house{types: []string{"tls-server-end-point"}}, Login{}, func(s *audit.Login) any { return s.Binding + " " + s.Downgrade }, "tls-server-end-point refused", 3},
 		{"a hash", house{hash: "right"}, Login{}, downgrade, "refused noticed verified", 3},
 		{"a hash that is wrong", house{hash: "wrong"}, Login{}, func(s *audit.Login) any {
 			return fmt.Sprint(strings.Contains(s.Err, "in the middle"), s.Protection+s.Downgrade)
@@ -100,6 +102,7 @@ func TestLogins(t *testing.T) {
 		{"self-signed", house{cert: l.cert(lab.CALeaf{Names: []string{domain}, SelfSigned: true})}, Login{}, failed, true, 0},
 		{"another's certificate", house{cert: l.cert(lab.CALeaf{Names: []string{"other.test"}})}, Login{}, failed, true, 0},
 		{"expired", house{cert: l.cert(lab.CALeaf{Names: []string{domain}, Expired: true})}, Login{}, failed, true, 0},
+		{"another certificate after the first look", house{conf: turncoat(l.cert(lab.CALeaf{Names: []string{"other.test"}}))}, Login{}, failed, true, 0},
 		{"in before the login", house{premature: lab.FeatureBind}, Login{}, failed, true, 0},
 		{"silence", house{answer: func(string, string) string { return "-" }}, Login{}, func(s *audit.Login) any { return s.Err + s.Server.Err + s.Account.Err + s.Downgrade }, noAnswer + noAnswer + "refused", 3},
 		{"errors", house{answer: func(string, string) string { return "" }}, Login{}, func(s *audit.Login) any { return s.Err + s.Server.Err }, "service-unavailable", 3},
@@ -136,6 +139,16 @@ func TestLogins(t *testing.T) {
 				t.Error("presence was sent")
 			}
 		})
+	}
+}
+
+// turncoat shows another certificate from the second handshake on.
+func turncoat(other tls.Certificate) func(*tls.Config) {
+	var shaken atomic.Int32
+	return func(c *tls.Config) {
+		if shaken.Add(1) > 1 {
+			c.Certificates = []tls.Certificate{other}
+		}
 	}
 }
 
