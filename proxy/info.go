@@ -31,6 +31,8 @@ type SessionInfo struct {
 	Group       string
 	Cipher      string
 	Identity    string // what proved the server: a name's kind, a pin, the onion address
+	Logs        string // what public logs say of the certificate, or why nobody asked
+	Witness     string // what a second look at its key saw, or why nobody looked
 	Mode        string // originate, relay, passthrough
 	SASL        string
 	Binding     string

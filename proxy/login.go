@@ -313,4 +313,5 @@ func (u *upstream) describe(n *SessionInfo) {
 	}
 	n.TLSVersion, n.Group, n.Cipher = "TLS "+u.tls.Version, u.tls.Group, u.tls.Cipher
 	n.Identity = u.tls.Identity
+	n.Logs, n.Witness = u.tls.Logs.Text, u.tls.Witness.Text
 }

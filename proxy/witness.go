@@ -62,8 +62,12 @@ func (s *session) look(ctx context.Context, d policy.Decision, e policy.Endpoint
 	within, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	key, err := s.lookOver(within, d, e, isolation)
-	if err != nil && ctx.Err() == nil && within.Err() != nil {
+	var way *egress.Error
+	switch {
+	case err != nil && ctx.Err() == nil && within.Err() != nil:
 		err = errors.New("the second circuit, or the server at its end, was too slow")
+	case errors.As(err, &way):
+		err = errors.New(way.What) // its hint is for the first connection
 	}
 	return key, err
 }

@@ -121,6 +121,6 @@ func (v *verifier) unseen(err error) *Error {
 	if _, ok := errors.AsType[*Error](err); !ok {
 		why = withoutAddress(err)
 	}
-	return &Error{Kind: ErrWitness, What: "the key of the server of " + v.domain + " could not be seen over a second circuit", Why: why, Err: err,
+	return &Error{Kind: ErrWitness, What: "the key of the server of " + v.domain + " could not be seen over a second circuit", Why: why, // not Err: this connection did not fail
 		Hint: `try again; if it stays so, witness = "off" in ` + v.section() + " does without"}
 }

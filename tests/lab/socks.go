@@ -54,6 +54,7 @@ type SOCKSServer struct {
 
 	mu       sync.Mutex
 	table    map[string]string
+	steer    func(SOCKSRequest) string
 	fault    SOCKSFault
 	requests []SOCKSRequest
 	conns    map[net.Conn]struct{}
@@ -91,6 +92,15 @@ func (s *SOCKSServer) Map(target, local string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.table[strings.ToLower(target)] = local
+}
+
+// Steer lets f say where a request leads, in place of the table: to a local address,
+// or with "" to where the table says. It sees whose circuit it is, and is called from
+// the connections' own goroutines.
+func (s *SOCKSServer) Steer(f func(SOCKSRequest) string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.steer = f
 }
 
 // SetFault changes what the server does wrong with connections from now on.
@@ -247,7 +257,13 @@ func (s *SOCKSServer) negotiate(conn net.Conn, fault SOCKSFault, req *SOCKSReque
 	}
 	s.mu.Lock()
 	local, known := s.table[strings.ToLower(req.Target)]
+	steer := s.steer
 	s.mu.Unlock()
+	if steer != nil {
+		if to := steer(*req); to != "" {
+			local, known = to, true
+		}
+	}
 	req.Reply = fault.Code
 	var upstream net.Conn
 	if req.Reply == 0 && !known {
