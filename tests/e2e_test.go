@@ -63,6 +63,7 @@ func TestE2E(t *testing.T) {
 		{"onion", testOnion},
 		{"OnionBalance", testOnionBalance},
 		{"node", testNode},
+		{"check", testCheck},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

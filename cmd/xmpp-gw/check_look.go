@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -256,6 +257,9 @@ func (j *checkJob) twin(onion string) string {
 // report judges what was seen.
 func (j *checkJob) report(seen *audit.Observation, checks []audit.Check) *audit.Report {
 	r := audit.NewReport(seen, audit.Judge(seen, checks))
+	if n := len(audit.Checks()); len(checks) > 0 && len(checks) < n {
+		r.Rule += fmt.Sprintf(" (of %d of %d checks: --only)", len(checks), n)
+	}
 	if j.policy != nil {
 		r.Met = j.policy.Compare(r.Findings, time.Now())
 	}

@@ -100,7 +100,10 @@ func (r *Report) summary() string {
 		v    Verdict
 		word string
 	}{{Fail, "failed"}, {Warn, "warnings"}, {Unknown, "unknown"}, {Pass, "passed"}, {Skip, "skipped"}} {
-		if n := r.Count(c.v); n > 0 {
+		switch n := r.Count(c.v); {
+		case n == 1:
+			parts = append(parts, "1 "+strings.TrimSuffix(c.word, "s"))
+		case n > 1:
 			parts = append(parts, fmt.Sprintf("%d %s", n, c.word))
 		}
 	}
