@@ -99,6 +99,7 @@ const ejabberdFAST = `modules:
   mod_auth_fast: {}  # ejabberd 24.12 or newer`
 
 const prosodyRegister = `allow_registration = false
+modules_disabled = { "register_ibr" }  -- with "register" alone, people can still change their password
 -- or by invitation: modules_enabled = { "invites", "invites_register" }, and registration_invite_only = true`
 
 const ejabberdRegister = `modules:
@@ -107,7 +108,7 @@ const ejabberdRegister = `modules:
     # or captcha_protected: true, with captcha_cmd and captcha_url`
 
 const prosodyDialback = `s2s_secure_auth = true
-s2s_ssl = { verify = { "peer" } }`
+s2s_ssl = { }  -- no verify in it, nor in ssl: by itself Prosody asks for certificates`
 
 const ejabberdDialback = `s2s_use_starttls: required  # ejabberd asks for certificates wherever there is TLS`
 
