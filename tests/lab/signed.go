@@ -115,6 +115,27 @@ func (t *SignedTree) Section(server, dir string) (string, error) {
 	return fmt.Sprintf("[dns]\nservers = [%q]\ntrust_anchors = %q\n", server, file), nil
 }
 
+// Files writes the zones with their signatures to files in dir, for another server to
+// serve, and gives the files by the zones' names.
+func (t *SignedTree) Files(dir string) (map[string]string, error) {
+	files := map[string]string{}
+	for _, z := range t.zones {
+		var b strings.Builder
+		for name, sets := range z.sets {
+			for qtype := range sets {
+				for _, rr := range t.with(z, name, qtype, "") {
+					fmt.Fprintln(&b, rr)
+				}
+			}
+		}
+		files[z.Name] = filepath.Join(dir, "zone."+z.Name)
+		if err := os.WriteFile(files[z.Name], []byte(b.String()), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
 // prepare makes the key and the records that every zone has.
 func (z SignedZone) prepare(now time.Time) *SignedZone {
 	z.Name = dns.CanonicalName(z.Name)
