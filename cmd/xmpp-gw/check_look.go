@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/resolve"
@@ -189,6 +190,7 @@ type ways struct {
 	set     *egress.Set
 	dns     *resolve.Client
 	anchors []*dns.DS
+	logs    *ct.List
 	isolate egress.Isolator
 }
 
@@ -201,7 +203,11 @@ func (j *checkJob) waysOut() (*ways, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ways{set: set, dns: client, anchors: anchors}, nil
+	logs, err := ctLogs(j.settings.CT.Logs)
+	if err != nil {
+		return nil, err
+	}
+	return &ways{set: set, dns: client, anchors: anchors, logs: logs}, nil
 }
 
 // look looks at one target by the way that was decided.
@@ -213,7 +219,7 @@ func (j *checkJob) look(ctx context.Context, w *ways, l *look) (*audit.Report, e
 	}
 	budget := j.Duration("timeout")
 	o := probe.Options{
-		Via: d.Route.String(), Dialer: dialer, S2S: j.Bool("s2s"), Budget: budget,
+		Via: d.Route.String(), Dialer: dialer, S2S: j.Bool("s2s"), Budget: budget, Logs: w.logs,
 		Progress: func(line string) { j.progress.line(l.domain, line) },
 	}
 	if d.Route.ViaTor() || d.Route.Kind == policy.RouteSOCKS {

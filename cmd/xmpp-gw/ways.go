@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/resolve"
@@ -61,6 +62,20 @@ func trustAnchors(file string) ([]*dns.DS, error) {
 	}
 	return nil, &problem{what: "dns.trust_anchors cannot be used", why: err.Error(), code: exitMistake, err: err,
 		hint: "it is a file of DS or DNSKEY records, such as /usr/share/dns/root.key of Debian's dns-root-data; without it the root's own keys hold"}
+}
+
+// ctLogs are the logs in a file, whose word counts for certificates; those that are
+// built in without one.
+func ctLogs(file string) (*ct.List, error) {
+	if file == "" {
+		return ct.BuiltIn(), nil
+	}
+	list, err := ct.ReadList(file)
+	if err != nil {
+		return nil, &problem{what: "ct.logs cannot be used", why: err.Error(), code: exitMistake, err: err,
+			hint: "it is a log_list.json of version 3, as the makers of browsers publish it; without it the list that is built in holds"}
+	}
+	return list, nil
 }
 
 // rootsWith is the system's roots and those in file; nil, which is the system's

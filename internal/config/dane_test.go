@@ -36,3 +36,20 @@ func TestDANE(t *testing.T) {
 		t.Error(w)
 	}
 }
+
+// A second look needs a second circuit.
+func TestWitnessRoute(t *testing.T) {
+	const domain = "[domain.\"a.example\"]\n"
+	for text, told := range map[string]bool{
+		domain + "route = 'direct'\nwitness = 'always'":    true,
+		domain + "route = 'direct'\nwitness = 'on-change'": true,
+		domain + "route = 'direct'\nwitness = 'off'":       false,
+		domain + "route = 'direct'":                        false,
+		domain + "witness = 'always'":                      false,
+	} {
+		w := strings.Join(parse(t, text+"\n").warnings(), "\n")
+		if strings.Contains(w, "has no second circuit") != told || !told && w != "" {
+			t.Errorf("%q: %s", text, w)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -101,7 +102,11 @@ func Explain(d policy.Decision, refusal error) Explanation {
 		}
 		return e
 	}
-	e.Sentences = append(e.Sentences, where(d), proof(d), login(d))
+	e.Sentences = append(e.Sentences, where(d), proof(d))
+	if s := doubts(d); s != "" {
+		e.Sentences = append(e.Sentences, s)
+	}
+	e.Sentences = append(e.Sentences, login(d))
 	if d.Known.Since != "" {
 		e.Sentences = append(e.Sentences, fmt.Sprintf("It is reached at onion addresses only, since a login there on %s; `%s` lifts that.",
 			d.Known.Since, policy.Forget(d.Target.Domain)))
@@ -188,6 +193,38 @@ func proof(d policy.Decision) string {
 		s += ", with one of the pinned keys"
 	}
 	return s + "."
+}
+
+// doubts says what else is asked where public authorities prove the server, any of
+// which could be made to prove somebody else; "" where something else does.
+func doubts(d policy.Decision) string {
+	if d.SASL == policy.Passthrough || len(d.Pins) > 0 || d.TLS != policy.TLSVerify && d.TLS != policy.TLSDANE ||
+		policy.IsOnion(d.Target.Domain) && d.Onion == nil && len(d.Endpoints) == 0 {
+		return ""
+	}
+	var parts []string
+	switch {
+	case d.CAFile != "" || d.SCT == policy.SCTOff:
+	case d.SCT == policy.SCTRequire:
+		parts = append(parts, "public logs must vouch for the certificate")
+	default:
+		parts = append(parts, "public logs should vouch for the certificate, or you are told")
+	}
+	atOnion := d.Route.Kind == policy.RouteOnionOnly || d.Onion != nil || len(d.Endpoints) > 0 && !slices.ContainsFunc(d.Endpoints, func(e policy.Endpoint) bool { return !e.Onion() })
+	switch {
+	case d.Witness == policy.WitnessOff || atOnion:
+	case !d.Route.ViaTor():
+		parts = append(parts, "the server's key is looked at once, as this route has no second circuit (witness)")
+	case d.Witness == policy.WitnessAlways:
+		parts = append(parts, "a second look over another circuit must see the same key, at each login")
+	default:
+		parts = append(parts, "a key that is not known is looked at over another circuit too")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	s := strings.Join(parts, "; ") + "."
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // login says who logs in and what is the least.

@@ -52,8 +52,12 @@ func (c *Config) warnings() []string {
 				warn("%s: others may read the file of %s: chmod 600 %s", f.value.Source, f.key, f.value.V)
 			}
 		}
-		if d, err := c.Rules.Decide(policy.Target{Domain: name}); err != nil && d.Route.Kind != policy.RouteBlock && name != "onion" {
+		d, err := c.Rules.Decide(policy.Target{Domain: name})
+		if err != nil && d.Route.Kind != policy.RouteBlock && name != "onion" {
 			warn("%v", err)
+		}
+		if w := rule.Witness; err == nil && w.IsSet() && w.V != policy.WitnessOff && !d.Route.ViaTor() {
+			warn("%s: witness is %q, and route %q has no second circuit: the server's key is looked at once", w.Source, w.V, d.Route)
 		}
 	}
 	c.nodeWarnings(warn)

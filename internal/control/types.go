@@ -129,6 +129,11 @@ type TLS struct {
 	Cipher  string `json:"cipher,omitempty"`
 	// Identity is what proved that the far end is the domain's server.
 	Identity string `json:"identity,omitempty"`
+	// Logs is what public logs say of the certificate (sct), and Witness what a second
+	// look at its key over another circuit saw (witness): each in a few words, or why
+	// nobody asked.
+	Logs    string `json:"logs,omitempty"`
+	Witness string `json:"witness,omitempty"`
 }
 
 // SASL is the upstream leg's authentication.
