@@ -159,7 +159,7 @@ func (j *judge) eachSecure(what string, f func(e *Endpoint, s *Stream, target st
 			j.unknown(target, "no stream inside TLS was seen")
 		case s.Err != "":
 			j.unknown(target, "no stream inside TLS: %s", s.Err)
-		case s.Error != "" && len(s.Features) == 0:
+		case s.Error != "" && len(s.Features) == 0 && c2s(e): // one that ends a server without certificate says enough
 			j.unknown(target, "the server ended the stream: %s", s.Error)
 		default:
 			f(e, s, target)
