@@ -31,6 +31,7 @@ type upstream struct {
 	look     tlsauth.Look              // see secondLook
 	features *xmppstream.Node
 	offer    saslauth.Offer
+	openings []Opening // what the server said so far; see Sight
 }
 
 // close ends the connection. The reader's buffers go back with release, once
@@ -342,6 +343,7 @@ func (u *upstream) greet(domain, lang string) error {
 	if u.features, err = u.readFeatures(); err != nil {
 		return err
 	}
+	u.openings[len(u.openings)-1].Features = u.features
 	u.offer, err = saslauth.ParseOffer(u.features)
 	return err
 }
@@ -358,6 +360,7 @@ func (u *upstream) openStream(domain, from, lang string) error {
 	if err != nil {
 		return err
 	}
+	u.openings = append(u.openings, Opening{Secure: u.tls != nil, From: h.From, ID: h.ID, Version: h.Version})
 	if h.Version != "1.0" {
 		return &Refused{class: "version", Text: "The server speaks an XMPP older than 1.0, which has neither STARTTLS nor SASL."}
 	}

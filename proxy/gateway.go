@@ -17,6 +17,7 @@
 //	connect.go      the upstream leg up to verified TLS and its features
 //	witness.go      a second look at the server's key, over another circuit
 //	object.go       what mode = "report" lets through, and tells of
+//	sight.go        what a login showed of its server, for others to judge
 //	splice.go       stanzas both ways, keepalives, the closing handshake
 //	pinger.go       is the server still there?
 //	errors.go       what went wrong, as the stream error the client is shown
@@ -120,6 +121,10 @@ type Config struct {
 	Logs   *ct.List          // of Certificate Transparency; nil: those that are built in
 	Onions OnionMemory       // nil: logins at onion addresses are not remembered
 	Local  Local             // nil: no domain is served in this process
+
+	// Saw is told of each login that succeeded, and what it showed of the server;
+	// nil: nobody is. It must be quick. A passthrough session shows nothing.
+	Saw func(Sight)
 
 	// PlaintextLoopback lets clients on loopback and unix listeners stay without
 	// TLS ("client_tls = optional").

@@ -199,6 +199,7 @@ func (s *session) loginUpstream(ctx context.Context, account jid.JID, cred *sasl
 	}
 	s.remember(out)
 	s.keepOnion(up)
+	s.saw(up, out)
 	s.info.set(func(n *SessionInfo) {
 		up.describe(n)
 		n.Warnings = s.warnings(up)

@@ -91,6 +91,7 @@ func (s *session) connectPlain(ctx context.Context, transport policy.Transport) 
 	if err != nil {
 		return nil, err
 	}
+	up.openings = nil // nothing is seen of the login
 	s.info.set(func(n *SessionInfo) { n.Endpoint, n.Warnings = up.endpoint.String(), s.warnings(up) })
 	return up, s.setUpstream(up)
 }

@@ -144,6 +144,7 @@ func (s *session) relayStep(e *xmppstream.Element, starttls bool) (done bool, er
 	}
 	if err == nil {
 		s.keepOnion(s.up)
+		s.saw(s.up, saslauth.Outcome{Mechanism: s.info.snapshot().SASL})
 	}
 	return true, err
 }

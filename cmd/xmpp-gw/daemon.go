@@ -36,7 +36,7 @@ type daemon struct {
 
 	*publisher  // answers what the control socket asks of onion services
 	accountDesk // and of accounts
-	verdicts    // and of the servers that were logged in at
+	*verdicts   // and of the servers that were logged in at
 
 	reloading sync.Mutex // one reload at a time
 
@@ -71,6 +71,7 @@ func (d *daemon) run(ctl *control.Socket, events <-chan service.Event) {
 		defer close(torEnded)
 		d.tor.run(ctx)
 	})
+	background.Go(func() { d.verdicts.judge(ctx) })
 	background.Go(func() {
 		d.publisher.run(ctx)
 		// Behind an OnionBalance address, who comes while tor still answers
@@ -220,7 +221,7 @@ func (d *daemon) Sessions(ctx context.Context, relays bool) []control.Session {
 			ID: s.ID, Started: s.Started, Age: int64(time.Since(s.Started).Seconds()),
 			State: s.State, Domain: s.Domain, ClientTLS: s.ClientTLS,
 			Route: s.Route, Endpoint: s.Endpoint, Circuit: s.Circuit,
-			TLS:      control.TLS{Version: s.TLSVersion, Group: s.Group, Cipher: s.Cipher, Identity: s.Identity},
+			TLS:      control.TLS{Version: s.TLSVersion, Group: s.Group, Cipher: s.Cipher, Identity: s.Identity, Logs: s.Logs, Witness: s.Witness},
 			SASL:     control.SASL{Mode: s.Mode, Mechanism: s.SASL, Binding: s.Binding},
 			Up:       control.Flow{Bytes: s.BytesUp, Stanzas: s.StanzasUp},
 			Down:     control.Flow{Bytes: s.BytesDown, Stanzas: s.StanzasDown},

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xmpp-gw/internal/control"
+	"xmpp-gw/policy"
 )
 
 // watchInterval is how often `status --watch` looks.
@@ -24,6 +25,7 @@ type statusReport struct {
 	Status   control.Status    `json:"status"`
 	Sessions []control.Session `json:"sessions"`
 	Onions   []control.Onion   `json:"onions"`
+	Verdicts []control.Verdict `json:"verdicts"`
 }
 
 func statusCommand(u *ui) *cli.Command {
@@ -91,6 +93,9 @@ func showStatus(ctx context.Context, u *ui, client *control.Client, flags status
 	if report.Onions, err = client.Onions(ctx); err != nil {
 		return err
 	}
+	if report.Verdicts, err = client.Verdicts(ctx); err != nil {
+		return err
+	}
 	if flags.json {
 		return u.json(report)
 	}
@@ -131,6 +136,10 @@ func writeStatus(w io.Writer, colour bool, r statusReport, now time.Time) {
 	if len(r.Sessions) > 0 {
 		fmt.Fprintln(w)
 		writeSessions(w, r.Sessions)
+	}
+	if len(r.Verdicts) > 0 {
+		fmt.Fprintln(w)
+		writeVerdicts(w, r.Verdicts, now)
 	}
 	for _, o := range r.Onions {
 		for _, trouble := range onionTroubles(o) {
@@ -224,6 +233,24 @@ func writeSessions(w io.Writer, sessions []control.Session) {
 			cells[i] = strings.ReplaceAll(printable(cell), "\t", " ")
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	t.Flush()
+}
+
+// writeVerdicts says what the last login at each domain showed of its server.
+func writeVerdicts(w io.Writer, verdicts []control.Verdict, now time.Time) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVER OF\tGRADE\tFAIL\tWARN\tWORST\tSEEN")
+	for _, v := range verdicts {
+		worst := "-"
+		if v.Worst != nil {
+			worst = joined(v.Worst.Verdict, v.Worst.Severity, v.Worst.ID)
+		}
+		if v.Grade == "" {
+			v.Grade = "-"
+		}
+		row := fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s ago", printable(policy.DisplayDomain(v.Domain)), v.Grade, v.Failures, v.Warnings, printable(worst), age(now.Sub(v.At)))
+		fmt.Fprintln(t, row)
 	}
 	t.Flush()
 }

@@ -32,6 +32,10 @@ func testReport() statusReport {
 			},
 			{ID: "7f3b", Age: 2, State: "login", Domain: "evil\x1b[2J\t.example"},
 		},
+		Verdicts: []control.Verdict{
+			{Domain: "example.org", At: testStart, Grade: "B", Warnings: 2, Worst: &control.Finding{ID: "sasl.plus", Severity: "medium", Verdict: "warn"}},
+			{Domain: "xn--bcher-kva.example", At: testStart.Add(26*time.Hour - time.Minute), Grade: "A"},
+		},
 		Onions: []control.Onion{
 			{Name: "chat", Address: "x.onion", State: control.OnionPublishing, Uploaded: 2, Uploads: 6, Restricted: true, Clients: []string{"juliet"}},
 			{Name: "node", Address: "y.onion", State: control.OnionPublished, Ports: []control.OnionPort{{Port: 5222, Target: "127.0.0.1:1", Error: "it is down", Refused: 3}}},
@@ -53,6 +57,10 @@ sessions: 2 open, 12 since the start
 ID    STATE   DOMAIN             ROUTE  CIRCUIT  TLS                                    LOGIN                            UP      DOWN    AGE
 7f3a  online  example.org        tor    12       1.3 X25519MLKEM768 AES_128_GCM_SHA256  SCRAM-SHA-256-PLUS tls-exporter  1.5 kB  2.5 MB  1 h 1 min
 7f3b  login   evil?[2J .example  -      -        -                                      -                                0 B     0 B     2 s
+
+SERVER OF       GRADE  FAIL  WARN  WORST                  SEEN
+example.org     B      0     2     warn medium sasl.plus  1 d 2 h ago
+bücher.example  A      0     0     -                      1 min 0 s ago
 warning: onion node: port 5222: it is down (127.0.0.1:1); start that server, or name another with --port 5222=IP:PORT
 warning: onion node: port 5222: 3 connections were turned away (section [onion] of the configuration)
 session 7f3a goes by guard AA, exit BB

@@ -6,13 +6,20 @@ import (
 	"sync"
 
 	"xmpp-gw/internal/control"
+	"xmpp-gw/proxy"
 )
 
 // verdicts remember what the last login at each domain showed of its server, in
 // memory alone: on disk they would say where the owner has accounts.
 type verdicts struct {
+	seen chan proxy.Sight // logins to be judged
+
 	mu   sync.Mutex
 	last map[string]control.Verdict
+}
+
+func newVerdicts() *verdicts {
+	return &verdicts{seen: make(chan proxy.Sight, sightings), last: make(map[string]control.Verdict)}
 }
 
 // maxVerdicts is how many domains are remembered; the oldest gives way.
@@ -22,9 +29,6 @@ const maxVerdicts = 256
 func (s *verdicts) put(v control.Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last == nil {
-		s.last = make(map[string]control.Verdict)
-	}
 	s.last[v.Domain] = v
 	if len(s.last) <= maxVerdicts {
 		return

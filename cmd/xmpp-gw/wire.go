@@ -37,7 +37,7 @@ import (
 func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*settings, error)) (_ *daemon, err error) {
 	d := &daemon{
 		console: c, log: log, load: load, settings: s,
-		state: "starting", recorder: new(metrics.Recorder),
+		state: "starting", recorder: new(metrics.Recorder), verdicts: newVerdicts(),
 	}
 	d.started = time.Now().Truncate(time.Second)
 	d.loaded = d.started
@@ -103,12 +103,14 @@ func assemble(c *console, log *slog.Logger, p paths, s *settings, load func() (*
 		Egress:            live.Egress,
 		Lookup:            live.Lookup,
 		Prover:            live.Prover,
+		Logs:              live.Logs,
 		Limits:            live.Limits,
 		PlaintextLoopback: live.PlaintextLoopback,
 		Isolate:           new(egress.Isolator).For,
 		Certificates:      d.wiring,
 		Pins:              pins,
 		Onions:            book,
+		Saw:               d.verdicts.saw,
 		Local:             local,
 		Circuit:           d.tor.Circuit,
 		Log:               log,
@@ -149,6 +151,10 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 	if err != nil {
 		return proxy.Live{}, err
 	}
+	logs, err := ctLogs(s.CT.Logs)
+	if err != nil {
+		return proxy.Live{}, err
+	}
 	validator := dnssec.New(dnssec.Config{Anchors: anchors}) // all others are made over this one
 	ca, err := localca.Open(w.paths.ca(), s.certificateNames(w.hosted))
 	if err != nil {
@@ -163,12 +169,13 @@ func (w *wiring) change(s *settings) (proxy.Live, error) {
 	rules := s.Rules
 	rules.Known = w.book.Known
 	return proxy.Live{
-		Decide:            rules.Decide,
-		Egress:            set,
-		Lookup:            func(d egress.Dialer) resolve.SRVLookup { return base.Over(d) },
+		Decide: rules.Decide,
+		Egress: set,
+		Lookup: func(d egress.Dialer) resolve.SRVLookup { return base.Over(d) },
 		Prover: func(ctx context.Context, d egress.Dialer) resolve.Prover {
 			return validator.Over(dnssec.Once(ctx, base.Over(d).Exchange))
 		},
+		Logs:              logs,
 		Limits:            s.limits(),
 		PlaintextLoopback: s.Listen.ClientTLS == "optional",
 	}, nil

@@ -228,6 +228,7 @@ func (d *Daemon) Wait(ctx context.Context, prefix string, n int) error {
 type Report struct {
 	Status   control.Status    `json:"status"`
 	Sessions []control.Session `json:"sessions"`
+	Verdicts []control.Verdict `json:"verdicts"`
 }
 
 // Status asks the daemon with `xmpp-gw status --json`.
