@@ -36,6 +36,9 @@ func onionChanges(t *testing.T) []change {
 		change{"onion.deanon", "redirect", func(o *Observation) { o.Endpoints[0].Secure.Elsewhere = "203.0.113.1:5222" }, Fail, High},
 		change{"onion.deanon", "uploads", func(o *Observation) { o.Login = &Login{Services: []string{"https://files.example.com/"}} }, Fail, High},
 		change{"onion.deanon", "uploads at home", func(o *Observation) { o.Login = &Login{Services: []string{"http://" + address + "/"}} }, Pass, High},
+		change{"onion.deanon", "uploads not told", func(o *Observation) { o.Login = &Login{Untold: []string{"upload slot: forbidden"}} }, Unknown, High},
+		change{"onion.deanon", "a contact on purpose", func(o *Observation) { o.Login = &Login{Contacts: []string{"mailto:me@example.com"}} }, Warn, Low},
+		change{"onion.deanon", "a contact at home", func(o *Observation) { o.Login = &Login{Contacts: []string{"xmpp:me@" + address}} }, Pass, High},
 		change{"onion.deanon", "not seen", func(o *Observation) { o.Onion.Reached, o.Endpoints = false, nil }, Unknown, High},
 		change{"cert.chain", "the address is the key", func(*Observation) {}, Pass, Info},
 		change{"cert.name", "the address is the key", func(o *Observation) { o.Endpoints[0].TLS.NameErr = "no" }, Pass, Info})

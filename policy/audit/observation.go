@@ -224,6 +224,7 @@ type Login struct {
 	Software   string           // XEP-0092
 	Contacts   []string
 	Services   []string // hosts that upload slots and XEP-0215 name
+	Untold     []string // services that are there and did not tell their hosts, and why
 }
 
 // Disco is an answer to disco#info and disco#items.

@@ -188,6 +188,8 @@ func askDeanon(j *judge) {
 		j.unknown(o.Address, "it could not be reached")
 	case len(twin) > 0:
 		j.warn(o.Address, "names of its clearnet twin, or that it tells on purpose: %s", list(twin, "")).at(Low)
+	case j.Login != nil && j.Login.Err == "" && len(j.Login.Untold) > 0:
+		j.unknown(o.Address, "no name outside .onion was seen, but not told were: %s", list(j.Login.Untold, ""))
 	default:
 		j.pass(o.Address, "no name outside .onion%s", services)
 	}

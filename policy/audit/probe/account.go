@@ -95,6 +95,7 @@ func (e *entry) look(ctx context.Context, account string, seen *audit.Login) err
 	for _, version := range []string{"2", "1"} {
 		if ns := nsService + version; slices.Contains(seen.Server.Features, ns) {
 			questions = append(questions, &question{to: e.domain, kind: "get", payload: "<services xmlns='" + ns + "'/>", answer: func(n *xmppstream.Node, why string) {
+				untold(seen, "external services", why)
 				for _, s := range children(n.Child(ns, "services")) {
 					addService(seen, s.Attr("host"))
 				}
@@ -207,10 +208,18 @@ func (e *entry) slot(ctx context.Context, seen *audit.Login) error {
 	}
 	return e.ask(ctx, &question{to: at, kind: "get", payload: "<request xmlns='" + nsUpload + "' filename='a.txt' size='1' content-type='text/plain'/>",
 		answer: func(n *xmppstream.Node, why string) {
+			untold(seen, "upload slot", why)
 			for _, way := range children(n.Child(nsUpload, "slot")) {
 				addService(seen, way.Attr("url"))
 			}
 		}})
+}
+
+// untold notes a service of which no host is known.
+func untold(seen *audit.Login, what, why string) {
+	if why != "" {
+		seen.Untold = append(seen.Untold, what+": "+why)
+	}
 }
 
 // addService notes a host that the server names, each once.

@@ -105,6 +105,12 @@ func TestLogins(t *testing.T) {
 		{"another certificate after the first look", house{conf: turncoat(l.cert(lab.CALeaf{Names: []string{"other.test"}}))}, Login{}, failed, true, 0},
 		{"in before the login", house{premature: lab.FeatureBind}, Login{}, failed, true, 0},
 		{"silence", house{answer: func(string, string) string { return "-" }}, Login{}, func(s *audit.Login) any { return s.Err + s.Server.Err + s.Account.Err + s.Downgrade }, noAnswer + noAnswer + "refused", 3},
+		{"no slot", house{answer: func(to, payload string) string {
+			if strings.Contains(payload, "<request") {
+				return ""
+			}
+			return full(to, payload)
+		}}, Login{}, func(s *audit.Login) any { return fmt.Sprint(s.Services, s.Untold) }, "[turn.example.test 192.0.2.7] [upload slot: service-unavailable]", 3},
 		{"errors", house{answer: func(string, string) string { return "" }}, Login{}, func(s *audit.Login) any { return s.Err + s.Server.Err }, "service-unavailable", 3},
 		{"a thousand items", house{answer: func(to, payload string) string {
 			if strings.Contains(payload, nsItems) {
