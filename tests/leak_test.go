@@ -162,7 +162,7 @@ func startCapture(t *testing.T) *capture {
 	path, err := lookTool("tcpdump")
 	must(t, err)
 	c := &capture{t: t, file: filepath.Join(t.TempDir(), "wire.pcap"), said: make(chan string, 1)}
-	c.cmd = exec.Command(path, "-i", "near", "-n", "-U", "--immediate-mode", "-Z", "root", "-w", c.file)
+	c.cmd = exec.Command(path, "-i", "near", "-n", "-U", "--immediate-mode", "-s", "200", "-B", "16384", "-Z", "root", "-w", c.file)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stderr, err := c.cmd.StderrPipe()
 	must(t, err)
@@ -193,7 +193,9 @@ func startCapture(t *testing.T) *capture {
 func (c *capture) stop() {
 	c.t.Helper()
 	time.Sleep(500 * time.Millisecond) // what is under way arrives
-	must(c.t, c.cmd.Process.Signal(os.Interrupt))
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
+		c.t.Fatalf("tcpdump: %v: %s", err, <-c.said)
+	}
 	if said := <-c.said; !strings.Contains(said, "\n0 packets dropped by kernel") {
 		c.t.Fatalf("the capture is not whole: %s", said)
 	}
@@ -279,11 +281,34 @@ ca = %q
 	fails("blocked.test", "policy-violation")
 	must(t, gw.Reload(t.Context()))
 	visit()
+	logins := script.Accepted()
+	checks := func(args ...string) string {
+		t.Helper()
+		args = append([]string{"check", "--config", filepath.Join(gw.Dir, "config.toml"), "--timeout", "4s", "--s2s"}, args...)
+		cmd, err := daemon.Command(t.Context(), args...)
+		must(t, err)
+		out, _ := cmd.CombinedOutput() // the code is that of what was found
+		return string(out)
+	}
+	// By the daemon's Tor, and by the same one as a command finds it.
+	for _, state := range []string{gw.Dir, filepath.Join(dir, "state")} {
+		if said := checks("--state-dir", state, hiddenDomain); !strings.Contains(said, "starttls://"+hiddenHost+":5222") {
+			t.Errorf("check did not reach the server:\n%s", said)
+		}
+	}
+	checks("--state-dir", gw.Dir, "nobody.invalid", "198.51.100.7", "2001:db8::7", "hop.test", "blocked.test",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaam2dqd.onion", "198.51.100.7:5223", "wss://nobody.invalid/ws")
+	if script.Accepted() == logins {
+		t.Error("the checks did not connect to the server")
+	}
 	socks.SetFault(lab.SOCKSFault{Code: 1})
 	fails(hiddenDomain, "remote-connection-failed")
 	socks.Close() // and now there is no Tor at all
 	fails(hiddenDomain, "remote-connection-failed")
 	fails("nobody.invalid", "remote-connection-failed")
+	if said := checks("--state-dir", filepath.Join(dir, "state"), hiddenDomain, "nobody.invalid"); !strings.Contains(said, "were not looked at\n  there is no Tor to go by") {
+		t.Errorf("check without Tor:\n%s", said)
+	}
 	must(t, gw.Close())
 	watch.stop()
 
@@ -293,8 +318,8 @@ ca = %q
 	if found := watch.packets(leaks); len(found) > 0 {
 		t.Errorf("%d packets left that are not to the SOCKS port:\n%s", len(found), strings.Join(found, "\n"))
 	}
-	if n := script.Accepted(); n != 2 {
-		t.Errorf("the server got %d connections, want those of two logins", n)
+	if logins != 4 { // the server shows another key each time, and the gateway looks again
+		t.Errorf("the server got %d connections, want those of two logins and two second looks", logins)
 	}
 	testLeakIsSeen(t)
 }

@@ -45,6 +45,8 @@ func (j *checkJob) lookHere(ctx context.Context, w *ways) (*audit.Report, error)
 		progress: func(line string) { j.progress.line("", line) },
 		usual:    j.String("state-dir") == "",
 	}
+	ctx, cancel := context.WithTimeout(ctx, j.Duration("timeout"))
+	defer cancel()
 	seen := &audit.Observation{At: time.Now()}
 	for _, observe := range j.observers() {
 		one, err := observe(ctx, m)
