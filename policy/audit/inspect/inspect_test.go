@@ -1,0 +1,223 @@
+package inspect
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"xmpp-gw/internal/config"
+	"xmpp-gw/internal/localca"
+	"xmpp-gw/policy/audit"
+)
+
+func put(t *testing.T, path string, mode fs.FileMode) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	key := put(t, filepath.Join(dir, "key"), 0o640)
+	a, b := put(t, filepath.Join(dir, "onions", "a", "k"), 0o600), put(t, filepath.Join(dir, "onions", "b", "k"), 0o604)
+	self := os.Geteuid()
+	got := Files([]Place{
+		{Path: key, Is: "a key", Max: 0o600, Secret: true},
+		{Path: filepath.Join(dir, "none"), Is: "nothing", Max: 0o600},
+		{Path: filepath.Join(dir, "onions", "*", "k"), Is: "an onion key", Max: 0o600, Secret: true},
+		{Path: filepath.Join(dir, "none", "*"), Is: "nothing", Max: 0o600},
+	}, self)
+	var said []string
+	for _, f := range got {
+		if !f.OwnOK || !f.Secret || f.Owner == "" {
+			t.Errorf("%+v", f)
+		}
+		said = append(said, fmt.Sprintf("%s %s %04o", f.Path, f.Is, f.Mode))
+	}
+	want := []string{key + " a key 0640", a + " an onion key 0600", b + " an onion key 0604"}
+	if !reflect.DeepEqual(said, want) {
+		t.Errorf("got %q, want %q", said, want)
+	}
+	if f := Files([]Place{{Path: key}}, self+1)[0]; self != 0 && f.OwnOK {
+		t.Error("a file of another user is well")
+	}
+	if self == 0 {
+		if err := os.Chown(key, 4711, 4711); err != nil {
+			t.Fatal(err)
+		}
+		if f := Files([]Place{{Path: key}}, self)[0]; f.OwnOK || f.Owner != "user 4711" {
+			t.Errorf("another's file: %+v", f)
+		}
+		if f := Files([]Place{{Path: key}}, 4711)[0]; !f.OwnOK {
+			t.Errorf("the set-up's own: %+v", f)
+		}
+		if got := Owner(key); got != 4711 {
+			t.Errorf("root looks at the set-up of %d", got)
+		}
+	}
+}
+
+// store is a trust store with these certificates.
+type store struct {
+	list []*x509.Certificate
+	err  error
+}
+
+func (s store) SameKey(*x509.Certificate) ([]*x509.Certificate, error) { return s.list, s.err }
+func (s store) Add(*x509.Certificate) error                            { return errors.New("nobody may change it") }
+func (s store) Remove(*x509.Certificate) error                         { return errors.New("nobody may change it") }
+
+func TestAuthority(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	self := os.Geteuid()
+	if ca, trust := Authority(dir, self, map[string]localca.Store{"system": store{}}); !ca.Missing || trust != nil {
+		t.Errorf("none: %+v, %v", ca, trust)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a look made an authority")
+	}
+	open := func(domains ...string) *localca.CA {
+		t.Helper()
+		ca, err := localca.Open(dir, domains)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ca
+	}
+	first := open()
+	ca, _ := Authority(dir, self, nil)
+	if ca.Err != "" || ca.Constrained || ca.Key.Mode != 0o600 || !ca.Key.Secret || !ca.NotAfter.After(time.Now().AddDate(9, 0, 0)) {
+		t.Errorf("%+v", ca)
+	}
+	bound := open("example.org")
+	ca, trust := Authority(dir, self, map[string]localca.Store{
+		"empty": store{}, "old": store{list: []*x509.Certificate{first.Certificate()}}, "shut": store{err: errors.New("closed")},
+		"system": store{list: []*x509.Certificate{bound.Certificate()}},
+	})
+	want := []audit.TrustStore{{Store: "empty"}, {Store: "old", Trusted: true}, {Store: "shut", Err: "closed"}, {Store: "system", Trusted: true, Current: true}}
+	if !ca.Constrained || !reflect.DeepEqual(trust, want) {
+		t.Errorf("%+v\n%+v, want\n%+v", ca, trust, want)
+	}
+	if err := os.Chmod(localca.KeyFile(dir), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if ca, _ := Authority(dir, self, nil); ca.Key.Mode != 0o644 {
+		t.Errorf("%+v", ca)
+	}
+	if err := os.Remove(localca.KeyFile(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if ca, _ := Authority(dir, self, nil); ca.Err == "" {
+		t.Error("a certificate without its key is no authority")
+	}
+}
+
+// TestSettings: every line that makes a rule weaker is found, with where it stands;
+// what is stronger, or only spelled out, is not.
+func TestSettings(t *testing.T) {
+	const text = `[default]
+route = "direct"
+tls = "verify"
+pq = "off"
+# nothing
+sasl = "relay"
+mode = "report"
+dns = "off"
+sct = "require"
+
+[domain."example.org"]
+min_tls = "1.2"
+auth_min = "plain"
+pin = "off"
+witness = "off"
+onion_upgrade = "off"
+ca = "/ca.pem"
+sasl = "passthrough"
+
+[domain."here.test"]
+route = "direct"
+endpoints = ["starttls://127.0.0.1:5222", "tls://[::1]:5223"]
+
+[domain."strict.test"]
+route = "onion-only"
+pq = "require"
+pin = "tofu-strict"
+mode = "enforce"
+`
+	c, err := config.Parse("c.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, logins := Settings(c.Rules, config.Default().Rules.Default, config.BuiltIn)
+	var said []string
+	for _, w := range weak {
+		said = append(said, fmt.Sprintf("%s %s=%s not %s (%s)", w.Source, w.Key, w.Value, w.Default, w.Severity))
+	}
+	want := `c.toml:2 default.route=direct not tor (high)
+c.toml:4 default.pq=off not prefer (low)
+c.toml:8 default.dns=off not dnssec-prefer (medium)
+c.toml:7 default.mode=report not enforce (medium)
+c.toml:6 default.sasl=relay not originate (medium)
+c.toml:12 domain."example.org".min_tls=1.2 not 1.3 (medium)
+c.toml:17 domain."example.org".ca=/ca.pem not none (low)
+c.toml:14 domain."example.org".pin=off not tofu-warn (medium)
+c.toml:15 domain."example.org".witness=off not on-change (low)
+c.toml:18 domain."example.org".sasl=passthrough not originate (medium)
+c.toml:13 domain."example.org".auth_min=plain not scram (high)
+c.toml:16 domain."example.org".onion_upgrade=off not sticky (low)`
+	if got := strings.Join(said, "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	wantLogins := []audit.LoginMode{{For: "all other domains", Mode: "relay", Source: "c.toml:6"}, {For: "example.org", Mode: "passthrough", Source: "c.toml:18"}}
+	if !reflect.DeepEqual(logins, wantLogins) {
+		t.Errorf("logins %+v, want %+v", logins, wantLogins)
+	}
+	weak, logins = Settings(config.Default().Rules, config.Default().Rules.Default, config.BuiltIn)
+	if len(weak) > 0 || !reflect.DeepEqual(logins, []audit.LoginMode{{For: "all domains", Mode: "originate", Source: config.BuiltIn}}) {
+		t.Errorf("the defaults are weaker than the defaults: %+v; %+v", weak, logins)
+	}
+}
+
+func TestClock(t *testing.T) {
+	now := time.Date(2026, 1, 2, 4, 0, 0, 0, time.UTC)
+	after, until := now.Add(-time.Hour), now.Add(2*time.Hour)
+	synced := Kept{Known: true, Synced: true, Error: 20 * time.Millisecond}
+	for _, tt := range []struct {
+		name         string
+		after, until time.Time
+		kept         Kept
+		offset       time.Duration
+		err          string
+	}{
+		{"all is well", after, until, synced, 20 * time.Millisecond, ""},
+		{"nobody sets it", after, until, Kept{Known: true}, 0, "no time server"},
+		{"the system does not say", after, until, Kept{}, 0, "cannot be seen"},
+		{"behind", now.Add(30 * time.Minute), until, synced, -30 * time.Minute, ""},
+		{"ahead, or offline", after.Add(-9 * time.Hour), now.Add(-6 * time.Hour), synced, 0, "6h0m0s ago"},
+		{"no consensus", time.Time{}, time.Time{}, synced, 20 * time.Millisecond, ""},
+		{"nothing at all", time.Time{}, time.Time{}, Kept{}, 0, "no tor"},
+	} {
+		got := Clock(now, tt.after, tt.until, "no tor", tt.kept)
+		if got.Offset != tt.offset || (tt.err == "") != (got.Err == "") || !strings.Contains(got.Err, tt.err) {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+	if kept := ClockKept(); kept.Known && kept.Error < 0 {
+		t.Errorf("the kernel says %+v", kept)
+	}
+}
