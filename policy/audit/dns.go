@@ -55,6 +55,8 @@ func (a Answer) unusable() string {
 		return a.Err
 	case a.Security == Bogus:
 		return "the answer is forged or broken (DNSSEC): " + a.Why
+	case a.Security == Indeterminate && len(a.Records) == 0:
+		return "nobody could say whether the answer is right (DNSSEC): " + a.Why
 	case a.Name == "" && a.Security == "" && !a.Missing && len(a.Records) == 0:
 		return "it was not asked for"
 	}

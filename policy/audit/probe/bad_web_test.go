@@ -144,7 +144,7 @@ func TestBadWeb(t *testing.T) {
 			return Target{Endpoints: []policy.Endpoint{at("wss://web.test/ws")}}, Options{}
 		}})
 	}
-	all(t, rows, "host-meta: a body without end", "host-meta: headers without end", "WebSocket: fragments without end", "WebSocket: a frame of 2^62 bytes")
+	all(t, rows, 40, "host-meta: a body without end", "host-meta: headers without end", "WebSocket: fragments without end", "WebSocket: a frame of 2^62 bytes")
 }
 
 // drip sends a text a byte at a time.
