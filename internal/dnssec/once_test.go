@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -110,5 +111,38 @@ func TestOnce(t *testing.T) {
 	}
 	if n := calls.Load(); n < maxOnce {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestRounds: over Tor each question takes a second, so all that a discovery needs
+// must be asked at once.
+func TestRounds(t *testing.T) {
+	tree()
+	for _, tt := range []struct {
+		name string
+		want Security
+	}{
+		{"_xmpp-client._tcp.good.test.", Secure},
+		{"_xmpps-client._tcp.good.test.", Secure}, // there is none
+		{"_xmpp-client._tcp.plain.test.", Insecure},
+		{"_xmpp-client._tcp.hashed.test.", Secure},
+		{"_xmpp-client._tcp.expired.test.", Bogus},
+		{"_5222._tcp.host.good.test.", Secure},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			v := New(Config{Anchors: tree().Anchors(), Now: func() time.Time { return now }, Exchange: func(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
+				select {
+				case <-time.After(time.Second):
+					return tree().Exchange(ctx, q)
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}})
+			r, err := v.Lookup(t.Context(), tt.name, dns.TypeSRV)
+			if took := time.Since(begin); err != nil || r.Security != tt.want || took > time.Second {
+				t.Errorf("%s: %v after %v, %v", tt.name, r.Security, took, err)
+			}
+		})
 	}
 }
