@@ -62,9 +62,12 @@ func takesInvitation(feature string) bool {
 var numbered = regexp.MustCompile(`[0-9]+\.[0-9]+`)
 
 func askVersion(j *judge) {
-	if j.Login != nil && j.Login.Err == "" && numbered.MatchString(j.Login.Software) {
-		j.warn(j.Domain, "%s", j.Login.Software)
-		return
+	if l := j.Login; l != nil && l.Err == "" {
+		if numbered.MatchString(l.Software) {
+			j.warn(j.Domain, "%s", l.Software)
+			return
+		}
+		j.pass(j.Domain, "an account is told %s", list(keep([]string{l.Software}, notEmpty), "nothing"))
 	}
 	j.eachSecure("endpoint", func(e *Endpoint, s *Stream, target string) {
 		switch {

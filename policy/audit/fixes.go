@@ -85,7 +85,7 @@ const ejabberdPlus = `# nothing to set: ejabberd 24.02 or newer offers -PLUS, an
 const prosodyDowngrade = `modules_enabled = { "sasl_ssdp" }
 -- of prosody-modules: prosodyctl install --server=https://modules.prosody.im/rocks/ mod_sasl_ssdp`
 
-const ejabberdDowngrade = `disable_sasl_scram_downgrade_protection: false  # ejabberd 24.02 or newer, and the default there`
+const ejabberdDowngrade = `# nothing to set: ejabberd 24.02 or newer has it, unless disable_sasl_scram_downgrade_protection is true`
 
 const prosodySASL2 = `modules_enabled = { "sasl2", "sasl2_bind2" }
 -- of prosody-modules, for Prosody 13: prosodyctl install --server=https://modules.prosody.im/rocks/ mod_sasl2_bind2`

@@ -174,15 +174,11 @@ func suites() map[string][]row {
 
 func suiteChecks() []question {
 	lines := map[string]map[string]string{
-		"suite.core": fix(`modules_enabled = { "disco", "tls", "pep" }; c2s_direct_tls_ports = { 5223 }`,
-			`modules: {mod_disco: {}, mod_caps: {}, mod_pubsub: {plugins: [flat, pep]}}  # and listen: {port: 5223, module: ejabberd_c2s, tls: true}`, ""),
-		"suite.web": fix(`modules_enabled = { "bosh", "websocket" }`, `request_handlers: {/ws: ejabberd_http_ws, /bosh: mod_bosh}  # and modules: {mod_bosh: {}}`, ""),
-		"suite.im": fix(`modules_enabled = { "vcard_legacy", "carbons", "blocklist", "bookmarks", "private", "smacks", "mam" }; Component "rooms.DOMAIN" "muc"; Component "upload.DOMAIN" "http_file_share"`,
-			`modules: {mod_vcard: {}, mod_vcard_xupdate: {}, mod_avatar: {}, mod_carboncopy: {}, mod_blocking: {}, mod_private: {}, mod_stream_mgmt: {}, mod_mam: {}, mod_muc: {default_room_options: {mam: true}}, mod_http_upload: {}}`, ""),
-		"suite.mobile": fix(`modules_enabled = { "smacks", "csi_simple", "cloud_notify" }  -- cloud_notify is of prosody-modules`,
-			`modules: {mod_stream_mgmt: {}, mod_client_state: {}, mod_push: {}}`, ""),
-		"suite.av": fix(`modules_enabled = { "turn_external" }; turn_external_host = "turn.DOMAIN"; turn_external_secret = "SECRET"`,
-			`modules: {mod_stun_disco: {}}  # and listen: {port: 3478, transport: udp, module: ejabberd_stun, use_turn: true}`, ""),
+		"suite.core":   fix(prosodyCore, ejabberdCore, ""),
+		"suite.web":    fix(prosodyWeb, ejabberdWebSuite, ""),
+		"suite.im":     fix(prosodyIM, ejabberdIM, ""),
+		"suite.mobile": fix(prosodyMobile, ejabberdMobile, ""),
+		"suite.av":     fix(prosodyAV, ejabberdAV, ""),
 	}
 	var all []question
 	for _, name := range []string{"core", "web", "im", "mobile", "av"} {
