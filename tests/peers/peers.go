@@ -88,7 +88,7 @@ type Options struct {
 type Place struct {
 	Dir                 string // its own, and empty but for data or db
 	StartTLS, DirectTLS int    // loopback ports
-	More                [4]int // others, for whatever there is
+	More                [4]int // others; for the last one, which may be of UDP, nobody waits
 }
 
 // place is one with more free ports.
@@ -127,7 +127,7 @@ func (o *Options) configure(dir string, starttls, direct int, to io.Writer, ours
 
 // used are the ports that a configuration names.
 func (p Place) used(config string) (ports []int) {
-	for _, port := range append([]int{p.StartTLS, p.DirectTLS}, p.More[:]...) {
+	for _, port := range append([]int{p.StartTLS, p.DirectTLS}, p.More[:3]...) {
 		if strings.Contains(config, strconv.Itoa(port)) {
 			ports = append(ports, port)
 		}
