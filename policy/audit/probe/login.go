@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
@@ -105,9 +106,11 @@ func (r *run) proves(e policy.Endpoint) bool {
 }
 
 // door waits for the best endpoint to log in at. Once there is one of the best sort,
-// it does not wait for slower ones.
+// it does not wait for slower ones, and where there is any, not for dead ones.
 func (r *run) door(ctx context.Context) (door, error) {
 	var best door
+	var late <-chan time.Time
+	begin := time.Now()
 	for i := range r.seen.Endpoints { // which others are writing to
 		if r.seen.Endpoints[i].Service != audit.C2S {
 			continue
@@ -117,11 +120,16 @@ func (r *run) door(ctx context.Context) (door, error) {
 			if d.fit > best.fit {
 				best = d
 			}
+		case <-late:
+			return best, nil
 		case <-ctx.Done():
 			return door{}, errOver
 		}
 		if best.fit == fitBest {
 			break
+		}
+		if best.fit > unfit && late == nil {
+			late = time.After(max(2*time.Second, time.Since(begin)))
 		}
 	}
 	if best.fit == unfit {

@@ -148,6 +148,21 @@ func TestLogins(t *testing.T) {
 	}
 }
 
+// TestLoginInTime is a good endpoint beside one that says nothing for as long as there
+// is time at all.
+func TestLoginInTime(t *testing.T) {
+	t.Parallel()
+	l := newLot(t)
+	h := house{cert: l.cert(lab.CALeaf{Names: []string{domain}}), mechanisms: []string{"SCRAM-SHA-256"}, answer: full}
+	l.start("good.test:5222", h.run)
+	l.net.to["silent.test:5222"] = ""
+	seen := look(t, Target{Domain: domain, Endpoints: []policy.Endpoint{at("starttls://silent.test"), at("starttls://good.test")}},
+		Options{Dialer: l.net, Roots: l.ca.Pool(), Budget: 3 * time.Second, Step: 3 * time.Second, Login: &Login{JID: "romeo@" + domain, Password: []byte(password)}})
+	if seen.Login.Err != "" || seen.Login.Software == "" || seen.Endpoints[0].Err == "" {
+		t.Errorf("%+v, %q", seen.Login, seen.Endpoints[0].Err)
+	}
+}
+
 // turncoat shows another certificate from the second handshake on.
 func turncoat(other tls.Certificate) func(*tls.Config) {
 	var shaken atomic.Int32
