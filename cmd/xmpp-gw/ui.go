@@ -27,7 +27,8 @@ import (
 //
 //   - What came from the network is printed without its control characters.
 //
-//   - Exit codes are below, and never anything else.
+//   - Exit codes are below, and never anything else; `check` has 2 as well, for
+//     warnings (audit.ExitWarnings), and its 3 is for what it looked at.
 const (
 	exitDone    = 0 // what was asked for is done
 	exitFailed  = 1 // it could not be done
