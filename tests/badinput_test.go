@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"crypto"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -58,7 +59,8 @@ type row struct {
 type server struct {
 	*lab.ScriptConn
 	*row
-	ca *lab.CA
+	ca  *lab.CA
+	key crypto.Signer // nil: another one for each connection
 }
 
 // leaf is a certificate of the lab's authority.
@@ -72,7 +74,7 @@ func (s *server) leaf(l lab.CALeaf) *server {
 }
 
 // secure is the way to a stream inside TLS.
-func (s *server) secure() *server { return s.leaf(lab.CALeaf{Names: []string{s.domain}}) }
+func (s *server) secure() *server { return s.leaf(lab.CALeaf{Names: []string{s.domain}, Key: s.key}) }
 
 // good is a whole login.
 func (s *server) good() *server {
@@ -145,7 +147,7 @@ func (g *grounds) prepare(m *misdeed, ca string, b *strings.Builder) *row {
 	g.t.Helper()
 	r := &row{misdeed: m, domain: strings.ReplaceAll(m.name, " ", "-") + ".test"}
 	start := func(run func(*server)) *lab.Script {
-		s, err := lab.NewScript(func(c *lab.ScriptConn) { run(&server{c, r, g.ca}) })
+		s, err := lab.NewScript(func(c *lab.ScriptConn) { run(&server{ScriptConn: c, row: r, ca: g.ca}) })
 		must(g.t, err)
 		g.t.Cleanup(s.Close)
 		return s

@@ -1,6 +1,9 @@
 package tests
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -41,8 +44,10 @@ func newHidden(t *testing.T, hop bool, run func(*hidden, *server)) *hidden {
 	must(t, err)
 	dir := t.TempDir()
 	must(t, ca.Write(dir))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
 	h.server, err = lab.NewScript(func(c *lab.ScriptConn) {
-		run(h, &server{ScriptConn: c, row: &row{domain: hiddenDomain}, ca: ca})
+		run(h, &server{ScriptConn: c, row: &row{domain: hiddenDomain}, ca: ca, key: key})
 	})
 	must(t, err)
 	t.Cleanup(h.server.Close)
@@ -99,16 +104,22 @@ func TestNoNameOutsideTheRoute(t *testing.T) {
 			h := newHidden(t, hop, (*hidden).echo)
 			requests := withoutHostMeta(t, h.visit(t, user, user), hiddenDomain, !hop)
 			want := []lab.SOCKSRequest{{Target: hiddenResolver}, {Target: hiddenHost + ":5222", Name: true}}
+			if !hop {
+				want = append(want, want[1])
+			}
 			if len(requests) != len(want) {
-				t.Fatalf("a login makes the connections %+v, want one to the resolver and one to the server", requests)
+				t.Fatalf("a login makes the connections %+v, want %+v", requests, want)
+			}
+			if !hop && (requests[2].User == requests[1].User || requests[2].Password == requests[1].Password) {
+				t.Errorf("the second look is by the circuit of the first: %+v", requests)
 			}
 			for i, r := range requests {
 				if r.Target != want[i].Target || r.Name != want[i].Name || r.Reply != 0 {
 					t.Errorf("connection %d is %+v, want %+v", i, r, want[i])
 				}
 			}
-			if n := h.server.Accepted(); n != 1 {
-				t.Errorf("the server got %d connections for one CONNECT", n)
+			if n := h.server.Accepted(); n != len(want)-1 {
+				t.Errorf("the server got %d connections for %d CONNECTs", n, len(want)-1)
 			}
 			asked := map[string]int{}
 			for _, q := range h.dns.Queries() {
@@ -164,10 +175,12 @@ func withoutHostMeta(t *testing.T, requests []lab.SOCKSRequest, domain string, w
 }
 
 // Never 10: each account has a SOCKS username and password of its own, the same
-// each time, and they do not tell who it is.
+// each time, and they do not tell who it is. The second look at the server's key,
+// which comes once, has a pair of its own as well.
 func TestAccountsDoNotShareCircuits(t *testing.T) {
 	t.Parallel()
 	h := newHidden(t, false, (*hidden).echo)
+	looks := 1
 	pair := func(spelled, account string) string {
 		t.Helper()
 		requests := h.visit(t, spelled, account)
@@ -176,7 +189,9 @@ func TestAccountsDoNotShareCircuits(t *testing.T) {
 		}
 		first := requests[0].User + ":" + requests[0].Password
 		for _, r := range requests {
-			if r.User == "" || r.Password == "" || r.User+":"+r.Password != first {
+			if looks > 0 && r.Target == hiddenHost+":5222" && r.User != requests[0].User {
+				looks--
+			} else if r.User == "" || r.Password == "" || r.User+":"+r.Password != first {
 				t.Errorf("one login of %s uses the pairs %q and %q", account, first, r.User+":"+r.Password)
 			}
 			for _, s := range []string{account, hiddenDomain, "capulet", account + "@" + hiddenDomain, password} {
@@ -201,6 +216,9 @@ func TestAccountsDoNotShareCircuits(t *testing.T) {
 	}
 	if romeo := pair("romeo", "romeo"); romeo == juliet {
 		t.Errorf("two accounts share the pair %q", romeo)
+	}
+	if looks != 0 {
+		t.Error("nobody looked at the server's key a second time")
 	}
 
 	// A registration belongs to no account yet, so to no account's circuit. A
