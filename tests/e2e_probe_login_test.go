@@ -233,6 +233,14 @@ func TestProbeLogin(t *testing.T) {
 				}
 			}
 
+			if tt.kind == "prosody" {
+				web := probe.Target{Domain: domain, Endpoints: target.Endpoints[2:]}
+				seen, err := probe.Probe(t.Context(), web, options)
+				must(t, err)
+				if l := seen.Login; l.Err != "" || l.Software == "" || l.Mechanism != "SCRAM-SHA-256" {
+					t.Errorf("by WebSocket: %+v", l)
+				}
+			}
 			options.Login.Password, options.S2S, target.Endpoints = []byte("wrong"), false, target.Endpoints[1:2]
 			seen, err = probe.Probe(t.Context(), target, options)
 			must(t, err)
