@@ -48,8 +48,8 @@ type Finding struct {
 	Evidence string
 	// Reference is where it is written: "RFC 6120 §13.8".
 	Reference string
-	// Fix says what to change, by server: "prosody", "ejabberd", or "" for a
-	// sentence that fits all. Empty for a pass.
+	// Fix says what to change: under "prosody" and "ejabberd" lines of their
+	// configuration, under "" a sentence that fits all. Empty for a pass.
 	Fix map[string]string
 }
 
@@ -59,6 +59,8 @@ type Check struct {
 	Asks      string // in a few words, for --list
 	Severity  Severity
 	Reference string
+	// Fix is what to change, as in a finding, unless that says better.
+	Fix map[string]string
 	// Run answers it for everything in the observation that it applies to. It may
 	// raise or lower the severity of a finding.
 	Run func(*Observation) []Finding

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,7 +40,7 @@ func fix(prosody, ejabberd, all string) map[string]string {
 
 // check is the question as others see it.
 func (q question) check() Check {
-	return Check{ID: q.id, Asks: q.asks, Severity: q.severity, Reference: q.reference, Run: func(o *Observation) []Finding {
+	return Check{ID: q.id, Asks: q.asks, Severity: q.severity, Reference: q.reference, Fix: maps.Clone(q.fix), Run: func(o *Observation) []Finding {
 		j := &judge{Observation: o, question: q}
 		q.ask(j)
 		for i := range j.findings {
