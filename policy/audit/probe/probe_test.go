@@ -183,6 +183,7 @@ func TestBadServers(t *testing.T) {
 		{"TLS offered", server{plain: plainSASL}, func(e audit.Endpoint) any { return fmt.Sprint(e.Plain.StartTLS, e.Plain.Mechanisms) }, "offered[PLAIN]"},
 		{"injection", server{inject: true}, func(e audit.Endpoint) any { return e.Injection.Accepted }, true},
 		{"injection, any host", server{inject: true, anyHost: true}, func(e audit.Endpoint) any { return e.Injection.Accepted }, true},
+		{"injection, noticed", server{wary: true}, func(e audit.Endpoint) any { return *e.Injection }, audit.Injection{}},
 		{"in the clear", server{clear: "<message/>"}, func(e audit.Endpoint) any { return e.Injection.AfterClear }, "<message/>"},
 		{"any host", server{anyHost: true}, func(e audit.Endpoint) any { return e.UnknownHost.From + e.UnknownHost.Error }, "unknown-host.invalid"},
 		{"no limit", server{endless: true}, func(e audit.Endpoint) any { return fmt.Sprint(e.Preauth.Bytes, e.Preauth.Limited) }, fmt.Sprint(fillBytes, false)},

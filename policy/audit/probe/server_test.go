@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -54,6 +55,7 @@ type server struct {
 	form          string // what is in the answer to the question for a form; "" is an error
 
 	inject  bool   // what came behind <starttls/> is read as if it had come inside TLS
+	wary    bool   // what comes behind <starttls/> ends the stream
 	clear   string // sent behind <proceed/>
 	anyHost bool   // every domain is its own
 	endless bool   // elements of any size
@@ -153,6 +155,8 @@ func (s server) stream(c *lab.ScriptConn, secure bool) {
 	}
 	m = c.Expect(`(` + begin + `)|<iq [^>]*id='([^']*)'.*</iq>|(<message [^>]*><body>)|(<stream:stream)`)
 	switch {
+	case s.wary && !strings.HasSuffix(m[1], "/>"):
+		c.Send(streamError(condition("policy-violation")))
 	case m[1] != "":
 		c.Send(lab.Proceed + s.clear)
 		s.tls(c)
