@@ -26,7 +26,8 @@ type route struct {
 
 	// What status has to say of every session.
 	route    string
-	circuit  string // a part of its description; empty: there is none
+	circuit  string   // a part of its description; empty: there is none
+	witness  []string // one of these
 	endpoint func(g *world, s *server) string
 }
 
@@ -35,12 +36,12 @@ var bothClients = []string{"slixmpp", "profanity"}
 var routes = []route{
 	{
 		name: "onion", client: peers.DirectTLS, clients: bothClients, config: onionConfig,
-		route: "onion-only", circuit: "hs_client_rend",
+		route: "onion-only", circuit: "hs_client_rend", witness: []string{"not asked: nobody is between Tor and an onion address"},
 		endpoint: func(*world, *server) string { return ".onion:" },
 	},
 	{
 		name: "Tor exit", client: peers.StartTLS, clients: bothClients, config: exitConfig,
-		route: "tor", circuit: "3 hops",
+		route: "tor", circuit: "3 hops", witness: []string{"the same key over a second circuit", "not asked: the key is known"},
 		endpoint: func(_ *world, s *server) string {
 			mode := exitMode(s)
 			_, port, _ := net.SplitHostPort(s.Addr(mode))
@@ -128,8 +129,14 @@ func (r route) check(t *testing.T, g *world, srv *server, s control.Session) {
 	// Prosody 0.12 offers no -PLUS over TLS 1.3. ejabberd 23.01 offers it and
 	// takes no binding but tls-unique, which TLS 1.3 does not have.
 	mechanism := map[string]string{"prosody": "SCRAM-SHA-256", "ejabberd": "SCRAM-SHA-512"}[srv.Kind]
+	witness := append(r.witness, "skipped: the route has no second circuit")[0]
+	if slices.Contains(r.witness, s.TLS.Witness) {
+		witness = s.TLS.Witness
+	}
 	for _, c := range []struct{ what, got, want string }{
 		{"route", s.Route, r.route},
+		{"logs", s.TLS.Logs, "not asked: the authority is the domain's own (ca)"},
+		{"witness", s.TLS.Witness, witness},
 		{"client TLS", s.ClientTLS, "TLS 1.3"},
 		{"TLS", s.TLS.Version, "TLS 1.3"},
 		{"identity", s.TLS.Identity, "DNS-ID " + srv.Domain},
