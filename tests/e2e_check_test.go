@@ -114,6 +114,7 @@ func testCheck(t *testing.T, g *world) {
 		{"onion", testCheckOnion},
 		{"own onion", testCheckOwnOnion},
 		{"route", testCheckRoute},
+		{"interrupt", testCheckInterrupt},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -333,5 +334,38 @@ func testCheckRoute(t *testing.T, g *world) {
 	}
 	if code, _, said := c.run("--at", "starttls://"+host+":15222", domain); code != 1 || !strings.Contains(said, "there is no Tor to go by") {
 		t.Errorf("without Tor: exit %d: %s", code, said)
+	}
+}
+
+// testCheckInterrupt: a check that is interrupted ends at once, with what it saw.
+func testCheckInterrupt(t *testing.T, g *world) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c := newChecker(t, "[default]\nroute = \"direct\"\n")
+	cmd, err := daemon.Command(deadline(t), "check", "--config", c.config, silent.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := silent.Accept() // it looks
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	begin := time.Now()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if code, took := cmd.ProcessState.ExitCode(), time.Since(begin); code != 1 || took > 5*time.Second ||
+		!strings.Contains(stderr.String(), "warning: interrupted") || !strings.Contains(stdout.String(), "Not seen") {
+		t.Errorf("exit %d after %v:\n%s\n%s", code, took, &stdout, &stderr)
 	}
 }

@@ -171,7 +171,7 @@ func (j *checkJob) run(parent context.Context) error {
 	j.progress.many = len(looks) > 1
 	reports, failures := j.lookAll(ctx, w, looks)
 	interrupted := ctx.Err() != nil
-	j.progress.done()
+	j.progress.end()
 	for _, m := range failures {
 		j.ui.fail(m.problem)
 	}

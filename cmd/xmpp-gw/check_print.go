@@ -102,6 +102,7 @@ type progress struct {
 	width int
 	many  bool // lines name their target
 	half  bool // the line under the cursor is one to be written over
+	lines bool // there were some
 }
 
 func newProgress(u *ui) *progress {
@@ -119,6 +120,7 @@ func (p *progress) line(domain, text string) {
 		text = policy.DisplayDomain(domain) + "  " + text
 	}
 	p.erase()
+	p.lines = true
 	fmt.Fprintln(p.ui.err, paint(p.ui.errColour, faint, p.fit(text)))
 }
 
@@ -139,6 +141,14 @@ func (p *progress) done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
+}
+
+// end ends all of it: what follows begins below an empty line.
+func (p *progress) end() {
+	p.done()
+	if p.lines {
+		fmt.Fprintln(p.ui.err)
+	}
 }
 
 func (p *progress) erase() {

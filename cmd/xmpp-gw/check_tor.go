@@ -26,7 +26,7 @@ type checkTor struct {
 // SOCKS is where it takes connections, once start has returned.
 func (t *checkTor) SOCKS(context.Context) (string, error) {
 	if t.socks == "" && t.err == nil {
-		return "", errors.New("Tor was not started (this is a fault of the program; report it)")
+		return "", errors.New("no Tor was started (this is a fault of the program; report it)")
 	}
 	return t.socks, t.err
 }

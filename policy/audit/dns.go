@@ -40,12 +40,19 @@ func (j *judge) noDNS() bool {
 	switch {
 	case j.onion():
 		j.skip(j.Domain, "an onion address is not in DNS")
+	case isIP(j.Domain):
+		j.skip(j.Domain, "an IP address is not in DNS")
 	case j.DNS == nil:
 		j.unknown(j.Domain, "DNS was not asked")
 	default:
 		return false
 	}
 	return true
+}
+
+func isIP(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // unusable says why an answer cannot be judged.
@@ -161,6 +168,9 @@ func askHostMeta(j *judge) {
 	switch {
 	case h == nil && j.onion():
 		j.skip(j.Domain, "an onion address needs none: its endpoints are its own")
+		return
+	case isIP(j.Domain):
+		j.skip(j.Domain, "an IP address is no domain with a web server of its own")
 		return
 	case h == nil:
 		j.unknown(j.Domain, "host-meta was not asked for")

@@ -204,9 +204,20 @@ func (r *run) slot(ctx context.Context) (free func(), err error) {
 	case r.slots <- struct{}{}:
 		return func() { <-r.slots }, nil
 	case <-ctx.Done():
-		return nil, errOver
+		return nil, unless(ctx, errOver)
 	}
 }
+
+// unless is err, unless whoever wanted the run has called it off.
+func unless(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return errOff
+	}
+	return err
+}
+
+// errOff is a probe that was called off with the whole run.
+var errOff = errors.New("it was called off before this could be looked at")
 
 // errOver is a probe for which no time was left.
 var errOver = errors.New("the time for the whole run was over before this could be looked at")
@@ -227,7 +238,7 @@ func (r *run) within(ctx context.Context, budget time.Duration, what string, pro
 		inner, cancel := context.WithTimeout(ctx, budget)
 		err = probe(inner)
 		if err != nil && inner.Err() != nil {
-			err = errSlow
+			err = unless(ctx, errSlow)
 		}
 		cancel()
 		free()
