@@ -46,20 +46,25 @@ const insideEnv = "XMPP_GW_TEST_INSIDE"
 // SOCKS server and is the default route. Nothing else is out there, so
 // whatever else is asked for, a name or an address, shows up on the wire.
 // The namespaces end with their processes; nothing has to be cleaned up.
-func TestOnlySOCKSLeaves(t *testing.T) {
+func TestOnlySOCKSLeaves(t *testing.T) { inNamespace(t, testOnlySOCKSLeaves) }
+
+// inNamespace runs f in this program, started again in a network namespace of its
+// own for the test t alone.
+func inNamespace(t *testing.T, f func(*testing.T)) {
+	t.Helper()
 	for tool, pkg := range map[string]string{"unshare": "util-linux", "ip": "iproute2", "tcpdump": "tcpdump", "getent": "libc-bin"} {
 		if _, err := lookTool(tool); err != nil {
 			t.Fatalf("there is no %s: install the package %s", tool, pkg)
 		}
 	}
 	if os.Getenv(insideEnv) != "" {
-		testOnlySOCKSLeaves(t)
+		f(t)
 		return
 	}
 	binary, err := daemon.Binary(t.Context())
 	must(t, err)
 	unshare, _ := lookTool("unshare")
-	cmd := exec.Command(unshare, "--net", "--mount", "--", os.Args[0], "-test.run=^TestOnlySOCKSLeaves$", "-test.v", "-test.timeout=5m")
+	cmd := exec.Command(unshare, "--net", "--mount", "--", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	if os.Geteuid() != 0 {
 		// A user namespace as well; as oneself, since a tcpdump that takes itself
 		// for root wants to change its groups, which is not allowed in there.
@@ -70,7 +75,7 @@ func TestOnlySOCKSLeaves(t *testing.T) {
 	runtime.LockOSThread() // the death signal is for the end of the thread
 	defer runtime.UnlockOSThread()
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestOnlySOCKSLeaves") {
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Errorf("inside the namespace: %v\n%s", err, out)
 	}
 }
@@ -129,6 +134,7 @@ func wire(t *testing.T, table map[string]string) (socks *lab.SOCKSServer) {
 	must(t, err)
 	defer ns.Close()
 	here := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
+	var hold *os.File // keeps the far end when nothing listens there any more
 	far(t, func() {
 		tool(t, "ip", "link", "set", "lo", "up")
 		tool(t, "ip", "link", "add", "far", "type", "veth", "peer", "name", "near", "netns", here)
@@ -138,8 +144,10 @@ func wire(t *testing.T, table map[string]string) (socks *lab.SOCKSServer) {
 		var err error
 		socks, err = lab.SOCKSStart("tcp", farSOCKS, table)
 		must(t, err)
+		hold, err = os.Open("/proc/thread-self/ns/net")
+		must(t, err)
 	})
-	t.Cleanup(func() { socks.Close() })
+	t.Cleanup(func() { socks.Close(); hold.Close() })
 	tool(t, "ip", "link", "set", "lo", "up")
 	tool(t, "ip", "addr", "add", nearIP+"/24", "dev", "near")
 	tool(t, "ip", "addr", "add", nearIP6+"/64", "dev", "near", "nodad")

@@ -48,7 +48,11 @@ func sockaddr(to netip.AddrPort) unix.Sockaddr {
 	if to.Addr().Is4() {
 		return &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
 	}
-	return &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	a := &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	if link, err := net.InterfaceByName(to.Addr().Zone()); err == nil {
+		a.ZoneId = uint32(link.Index)
+	}
+	return a
 }
 
 // escapeTCP asks for a connection. Nobody answers at an address that nobody has, so
