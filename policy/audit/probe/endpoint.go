@@ -30,7 +30,7 @@ func (r *run) endpoint(ctx context.Context, e *audit.Endpoint) {
 	}); why != "" {
 		e.Err = why
 	}
-	if r.met != nil && e.Service == audit.C2S {
+	if r.met != nil && e.Service == audit.C2S && !guess(e) {
 		r.met <- door{s, r.fit(e)}
 	}
 	if e.Err != "" {

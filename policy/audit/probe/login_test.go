@@ -219,10 +219,20 @@ func TestLoginOnion(t *testing.T) {
 				c.Open(tt.target, lab.FeatureBind)
 				h.session(c)
 			})
-			seen := look(t, Target{Domain: tt.target, Endpoints: []policy.Endpoint{at("starttls://" + onion)}},
-				Options{Dialer: l.net, Login: &Login{JID: "romeo@" + tt.target, Password: []byte(password), Proves: tt.proves, Plain: true}})
+			target := Target{Domain: tt.target, Endpoints: []policy.Endpoint{at("starttls://" + onion)}}
+			if tt.target == onion { // as nobody names its endpoints
+				target.Endpoints = nil
+			}
+			begin := time.Now()
+			seen := look(t, target, Options{Dialer: l.net, Login: &Login{JID: "romeo@" + tt.target, Password: []byte(password), Proves: tt.proves, Plain: true}})
 			if seen.Login.Mechanism != tt.want || (tt.want == "") != (seen.Login.Err != "") || tt.want == "" && strings.Contains(s.Received(), "<auth") {
 				t.Errorf("%+v\n%s", seen.Login, s.Received())
+			}
+			if took := time.Since(begin); took > 6*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if last := l.net.dialed[len(l.net.dialed)-1]; tt.target == onion && last != onion+":5223" {
+				t.Errorf("%s was dialled last, and not a port that may end the circuit", last)
 			}
 		})
 	}

@@ -176,7 +176,15 @@ func (r *run) all(ctx context.Context) {
 		wg.Go(func() { r.seen.Login = r.login(ctx) })
 	}
 	for i := range r.seen.Endpoints {
-		wg.Go(func() { r.endpoint(ctx, &r.seen.Endpoints[i]) })
+		if !guess(&r.seen.Endpoints[i]) {
+			wg.Go(func() { r.endpoint(ctx, &r.seen.Endpoints[i]) })
+		}
+	}
+	wg.Wait()
+	for i := range r.seen.Endpoints {
+		if guess(&r.seen.Endpoints[i]) {
+			wg.Go(func() { r.endpoint(ctx, &r.seen.Endpoints[i]) })
+		}
 	}
 	wg.Wait()
 	if onion || slices.ContainsFunc(r.seen.Endpoints, func(e audit.Endpoint) bool { return e.At.Onion() }) {
@@ -185,6 +193,13 @@ func (r *run) all(ctx context.Context) {
 			compareTwin(r.seen.Onion, r.seen.Endpoints, twin)
 		}
 	}
+}
+
+// guess is an endpoint at an onion address that nothing names. It has to wait: an onion
+// service answers a port that it does not have by closing the circuit, with everything
+// else that goes over it (tor(1), HiddenServiceAllowUnknownPorts).
+func guess(e *audit.Endpoint) bool {
+	return e.At.Onion() && e.Source == "default port" && (e.Service == audit.S2S || e.At.Transport != policy.STARTTLS)
 }
 
 // say tells of a probe that ended.
