@@ -130,6 +130,23 @@ func TestRenderers(t *testing.T) {
 			t.Errorf("a long line: %s", line)
 		}
 	}
+	bad.Endpoints[0].Plain.Mechanisms = []string{strings.Repeat("A", 300), "PLAIN", "B" + strings.Repeat("€", 300)}
+	long := judged(bad)
+	b.Reset()
+	if err := (Output{Width: 80}).Text(&b, []*Report{long}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "PLAIN") {
+		t.Errorf("a long name hides PLAIN:\n%s", b.String())
+	}
+	long.Findings[0].Evidence = strings.Repeat("x", 239)
+	b.Reset()
+	_ = (Output{Width: 80, NoFix: true}).Text(&b, []*Report{long})
+	for line := range strings.Lines(b.String()) {
+		if utf8.RuneCountInString(line) > 81 {
+			t.Errorf("a long line: %s", line)
+		}
+	}
 	b.Reset()
 	if err := (Output{Colour: true}).Text(&b, []*Report{r}); err != nil || !strings.Contains(b.String(), "\x1b[31mfail critical\x1b[0m") {
 		t.Errorf("no colour: %v", err)

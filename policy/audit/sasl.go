@@ -44,6 +44,9 @@ func (s *Stream) offers() []string {
 	all := slices.Concat(s.Mechanisms, s.SASL2)
 	for i := range all {
 		all[i] = strings.ToUpper(all[i])
+		if name := []rune(all[i]); len(name) > maxName {
+			all[i] = string(name[:maxName]) + "…" // or one of them hides the others
+		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -85,9 +88,12 @@ func askPostTLS(j *judge) {
 	}, c2s)
 }
 
+// maxName is how long the name of a mechanism may be (RFC 4422 §3.1).
+const maxName = 20
+
 // isName reports whether a mechanism may be called that (RFC 4422 §3.1).
 func isName(m string) bool {
-	return m != "" && len(m) <= 20 && strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+	return m != "" && len(m) <= maxName && strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
 func askSCRAM(j *judge) {

@@ -404,10 +404,25 @@ func (o Output) wrap(b *bytes.Buffer, first, next, text string) {
 			b.WriteByte(' ')
 			at++
 		}
+		if n > 2*width { // nobody copies that, as they may the digest of a key
+			word = pieces(word, width, "\n"+next)
+			n %= width
+		}
 		b.WriteString(word)
 		at += n
 	}
 	b.WriteByte('\n')
+}
+
+// pieces is a word with a break behind each width characters.
+func pieces(word string, width int, by string) string {
+	runes := []rune(word)
+	var b strings.Builder
+	for len(runes) > width {
+		b.WriteString(string(runes[:width]) + by)
+		runes = runes[width:]
+	}
+	return b.String() + string(runes)
 }
 
 // table is one line a target.
