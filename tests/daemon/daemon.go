@@ -53,6 +53,8 @@ type Options struct {
 	Binary string
 	// Args are more arguments of `xmpp-gw run`.
 	Args []string
+	// Env are more variables of its environment.
+	Env []string
 	// Until is the beginning of the line of output to wait for; "ready:" if
 	// empty, which comes after Tor where the configuration needs it.
 	Until string
@@ -68,6 +70,7 @@ type Daemon struct {
 
 	binary string
 	args   []string
+	env    []string
 	cmd    *exec.Cmd
 	out    *output
 	ended  chan struct{}
@@ -103,7 +106,7 @@ func (d *Daemon) start(ctx context.Context, o Options) error {
 	if err := d.Configure(o); err != nil {
 		return err
 	}
-	d.args = o.Args
+	d.args, d.env = o.Args, o.Env
 	until := o.Until
 	if until == "" {
 		until = "ready:"
@@ -116,7 +119,7 @@ func (d *Daemon) start(ctx context.Context, o Options) error {
 func (d *Daemon) launch(ctx context.Context, until string, n int) error {
 	d.cmd = exec.Command(d.binary, append([]string{"run", "--config", d.file(), "--state-dir", d.Dir}, d.args...)...)
 	d.cmd.Args[0] = "xmpp-gw"
-	d.cmd.Env = environment(d.Dir)
+	d.cmd.Env = append(environment(d.Dir), d.env...)
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.out
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)
