@@ -113,6 +113,7 @@ func testCheck(t *testing.T, g *world) {
 		{"policy", testCheckPolicy},
 		{"onion", testCheckOnion},
 		{"own onion", testCheckOwnOnion},
+		{"private onion", testCheckPrivateOnion},
 		{"route", testCheckRoute},
 		{"interrupt", testCheckInterrupt},
 	} {
@@ -282,6 +283,37 @@ func testCheckOwnOnion(t *testing.T, g *world) {
 	if _, err := os.Stat(filepath.Join(node.Dir, "check-tor")); err == nil {
 		t.Error("a second tor was started, beside the daemon's")
 	}
+}
+
+// testCheckPrivateOnion: an onion service for those with a key, without one and with
+// it. The keys are those of `xmpp-gw onion auth`.
+func testCheckPrivateOnion(t *testing.T, g *world) {
+	p := newPublisher(t, g)
+	p.publish(t, "private", "--target", g.servers["prosody"].Addr(peers.StartTLS))
+	key := strings.TrimSpace(command(t, p.Daemon, "onion client add", "private", "juliet"))
+	address := p.published(t, "private").Address
+	c := newChecker(t, fmt.Sprintf("[tor]\nmode = \"managed\"\ntorrc = %q\n", g.tor.ExtraTorrc()))
+	see := func(want string) {
+		t.Helper()
+		var doc checked
+		// Directories keep a descriptor until the next one comes.
+		for end := time.Now().Add(90 * time.Second); time.Now().Before(end); {
+			doc = c.json("--only", "onion", address)
+			if doc.verdict(address, "onion.auth") == want && doc.verdict(address, "onion.desc") == "pass" {
+				return
+			}
+		}
+		t.Errorf("onion.auth is not %q: %+v", want, doc)
+	}
+	see("fail")
+	add, err := daemon.Command(deadline(t), "onion", "auth", "add", "--state-dir", filepath.Join(c.dir, "state"), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	see("pass")
 }
 
 // testCheckRoute: names that only the proxy knows are asked of it alone, and the
