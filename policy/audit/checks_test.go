@@ -161,7 +161,21 @@ func serverChanges(t *testing.T) []change {
 		a := o.DNS.TLSA["5222 xmpp.example.org"]
 		a.Records = []string{"1" + a.Records[0][1:]}
 		tlsa(a)(o)
-		o.Endpoints[0].TLS.ChainErr = "unknown authority"
+		o.Endpoints[0].TLS.Verified = nil
+	})
+	add("dane.tlsa", "PKIX-EE with a root", Pass, High, func(o *Observation) {
+		for k, a := range o.DNS.TLSA {
+			a.Records = []string{"1" + a.Records[0][1:]}
+			o.DNS.TLSA[k] = a
+		}
+		for _, e := range o.Endpoints {
+			e.TLS.Verified = e.TLS.Chain
+		}
+	})
+	add("dane.tlsa", "named by SRV that is not signed", Warn, Medium, func(o *Observation) {
+		a := o.DNS.SRV["_xmpps-client._tcp"]
+		a.Security = Insecure
+		o.DNS.SRV["_xmpps-client._tcp"] = a
 	})
 	add("dane.tlsa", "onion", Skip, High, func(o *Observation) { o.Domain = address })
 

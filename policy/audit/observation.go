@@ -149,6 +149,9 @@ type TLS struct {
 	ALPN     string // what was selected when "xmpp-client" or "xmpp-server" was offered
 	Chain    []*x509.Certificate
 	ChainErr string // why it does not lead to a root
+	// Verified is a way from the leaf to a root, with what was not shown of it; nil if
+	// there is none.
+	Verified []*x509.Certificate
 	NameErr  string // why the leaf is not for the domain
 	Identity string // the name that fits
 	SCTs     []SCT

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"xmpp-gw/internal/dane"
 )
@@ -12,6 +13,15 @@ import (
 func inDNS(e *Endpoint) bool {
 	_, err := netip.ParseAddr(e.At.Host)
 	return !e.At.Onion() && err != nil
+}
+
+// strayed reports whether anybody may have named the endpoint's host (RFC 7673 §3.1).
+func (j *judge) strayed(e *Endpoint) bool {
+	labels := []string{"_xmpp-client._tcp", "_xmpps-client._tcp"}
+	if e.Service == S2S {
+		labels = []string{"_xmpp-server._tcp", "_xmpps-server._tcp"}
+	}
+	return e.Source == "SRV" && slices.ContainsFunc(labels, func(l string) bool { return j.DNS.SRV[l].Security == Insecure })
 }
 
 func askTLSA(j *judge) {
@@ -48,8 +58,8 @@ func askTLSA(j *judge) {
 			return
 		}
 		var trusted [][]*x509.Certificate
-		if e.TLS.ChainErr == "" {
-			trusted = append(trusted, e.TLS.Chain)
+		if e.TLS.Verified != nil {
+			trusted = append(trusted, e.TLS.Verified)
 		}
 		for _, r := range records {
 			switch {
@@ -57,6 +67,8 @@ func askTLSA(j *judge) {
 				continue
 			case a.Security != Secure:
 				j.warn(target, "%s matches, but DNS is not signed: it counts for nothing", r.Text()).at(Medium)
+			case j.strayed(e):
+				j.warn(target, "%s matches, but the SRV records that name the host are not signed: it counts for nothing", r.Text()).at(Medium)
 			default:
 				j.pass(target, "%s", r.Text())
 			}

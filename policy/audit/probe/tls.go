@@ -42,6 +42,7 @@ func (r *run) show(t *audit.TLS, s spot, state *tls.ConnectionState) {
 	t.Exporter = err == nil
 	j := r.judge(s, t.Chain)
 	t.ChainErr, t.NameErr, t.Identity = tlsauth.Reason(j.Chain), tlsauth.Reason(j.Name), j.Identity
+	t.Verified = j.Verified
 	chain := j.Verified
 	if chain == nil {
 		chain = t.Chain
