@@ -21,6 +21,10 @@
 // domains were once logged in to with channel binding, so that its absence is
 // noticed.
 //
+// Where nothing but public authorities proves a server, public logs must have seen
+// its certificate (package ct), its authority must not have taken it back, and a
+// key that was not seen before is looked at over another circuit ([Look]).
+//
 // Every failure is an [*Error]: a sentence with what happened, why, and what
 // to do. Domain names may stand in it, user names and addresses never do.
 package tlsauth
