@@ -265,5 +265,5 @@ func (here) DialContext(ctx context.Context, _, address string) (net.Conn, error
 
 const minute = "2006-01-02 15:04"
 
-// patience is for one scanner at one server.
-const patience = 80 * time.Second
+// patience is for one scanner at one server, on a machine that has other things to do.
+const patience = 4 * time.Minute
