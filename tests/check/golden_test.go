@@ -1,0 +1,139 @@
+//go:build e2e
+
+package check
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"xmpp-gw/policy/audit"
+)
+
+// What is another each time.
+var differs = []struct {
+	what *regexp.Regexp
+	as   string
+}{
+	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "HASH"},
+	{regexp.MustCompile(`\b20\d\d-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?( UTC|Z))?`), "DATE"},
+	{regexp.MustCompile(`Test authority \w+`), "Test authority"},
+	{regexp.MustCompile(`ended after \d+ bytes, [0-9.a-zµ]+`), "ended"},
+	{regexp.MustCompile(`(still open after \d+ bytes in one element), and [0-9.a-zµ]+`), "$1"},
+}
+
+var keys = regexp.MustCompile(`sha256/[A-Za-z0-9+/]{43}=`)
+
+// line is one finding.
+func line(f audit.Finding, seen map[string]string) string {
+	e := keys.ReplaceAllStringFunc(f.Evidence, func(k string) string {
+		if seen[k] == "" {
+			seen[k] = fmt.Sprintf("KEY%d", len(seen)+1)
+		}
+		return seen[k]
+	})
+	for _, d := range differs {
+		e = d.what.ReplaceAllString(e, d.as)
+	}
+	return strings.TrimRight(fmt.Sprintf("%-7s %-8s  %-21s %s  %s", f.Verdict, f.Severity, f.ID, f.Target, e), " ")
+}
+
+// golden is all findings as text.
+func golden(findings []audit.Finding) string {
+	var b strings.Builder
+	seen := map[string]string{}
+	for _, f := range findings {
+		b.WriteString(line(f, seen) + "\n")
+	}
+	return b.String()
+}
+
+// changed is what of the second findings is not among the first.
+func changed(first, then []audit.Finding) string {
+	had := strings.Split(golden(first), "\n")
+	var b strings.Builder
+	for l := range strings.Lines(golden(then)) {
+		if !slices.Contains(had, strings.TrimSpace(l)) {
+			b.WriteString(l)
+		}
+	}
+	return b.String()
+}
+
+// printed are the fixes that a report prints for a kind of server, each once.
+func printed(findings []audit.Finding, kind string) (fixes []string) {
+	for _, f := range findings {
+		if text := f.Fix[kind]; text != "" && !slices.Contains(fixes, text) {
+			fixes = append(fixes, text)
+		}
+	}
+	slices.Sort(fixes)
+	return fixes
+}
+
+// mended reports whether nothing is found any more where f was.
+func mended(findings []audit.Finding, f audit.Finding) bool {
+	passed := false
+	for _, g := range findings {
+		if g.ID == f.ID && g.Target == f.Target {
+			if g.Verdict != audit.Pass {
+				return false
+			}
+			passed = true
+		}
+	}
+	return passed
+}
+
+// settings reports whether a fix sets anything: some say only what to update.
+func settings(fix string) bool {
+	for l := range strings.Lines(fix) {
+		if l = strings.TrimSpace(l); l != "" && !strings.HasPrefix(l, "#") && (!strings.HasPrefix(l, "--") || command.MatchString(l)) {
+			return true
+		}
+	}
+	return false
+}
+
+func comment(fixes []string) string {
+	var b strings.Builder
+	for _, f := range fixes {
+		for l := range strings.Lines(f) {
+			b.WriteString("#     " + strings.TrimRight(l, "\n") + "\n")
+		}
+	}
+	return b.String()
+}
+
+func compare(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := write(file, got); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) == got {
+		return
+	}
+	have, should := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	var b strings.Builder
+	for _, l := range should {
+		if !slices.Contains(have, l) {
+			b.WriteString("\n- " + l)
+		}
+	}
+	for _, l := range have {
+		if !slices.Contains(should, l) {
+			b.WriteString("\n+ " + l)
+		}
+	}
+	t.Errorf("%s says something else (- expected, + found); -update writes it anew:%s", file, b.String())
+}
