@@ -111,6 +111,9 @@ func Explain(d policy.Decision, refusal error) Explanation {
 		e.Sentences = append(e.Sentences, fmt.Sprintf("It is reached at onion addresses only, since a login there on %s; `%s` lifts that.",
 			d.Known.Since, policy.Forget(d.Target.Domain)))
 	}
+	if d.Mode == policy.Report {
+		e.Sentences = append(e.Sentences, "A server that falls short of the stricter of these rules is let through, and you are told.")
+	}
 	if d.Registration == policy.RegistrationDeny && d.SASL != policy.Passthrough {
 		e.Sentences = append(e.Sentences, "Accounts cannot be made from within the client.")
 	}
