@@ -59,7 +59,7 @@ func TestLogin(t *testing.T) {
 	if n := strings.Count(sent, "type='set'"); n != 1 { // binding
 		t.Errorf("%d requests change something", n)
 	}
-	if n := strings.Count(sent, "<request "); n != 1 {
+	if n := strings.Count(sent, "<request xmlns='"+nsUpload+"' filename='a.txt' size='1' "); n != 1 || strings.Count(sent, "<request") != 1 {
 		t.Errorf("%d slots were asked for", n)
 	}
 	if n := strings.Count(sent, "<auth "); n != 3 {
