@@ -15,6 +15,7 @@ import (
 	"xmpp-gw/internal/address"
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/saslauth/saslserver"
+	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/internal/wire"
 	"xmpp-gw/internal/xmppstream"
 )
@@ -297,6 +298,9 @@ func (d *domain) tls(get func(string) (*tls.Config, error)) (*tls.Config, *x509.
 	conf := from.Clone()
 	conf.DynamicRecordSizingDisabled = true
 	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
+	if conf.CipherSuites == nil {
+		conf.CipherSuites = tlsauth.CipherSuites()
+	}
 	if conf.ClientAuth == tls.NoClientCert {
 		conf.ClientAuth = tls.RequestClientCert
 	}

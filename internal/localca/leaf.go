@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cryptoasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
+	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/policy"
 )
 
@@ -59,7 +60,8 @@ func (ca *CA) ServerConfig(domain string) (*tls.Config, error) {
 		Certificates: []tls.Certificate{*cert},
 		NextProtos:   []string{"xmpp-client"},
 		// This leg stays on the machine, and some clients are old.
-		MinVersion: tls.VersionTLS12,
+		MinVersion:   tls.VersionTLS12,
+		CipherSuites: tlsauth.CipherSuites(),
 		// Resumption would save little here and keep secrets in memory.
 		SessionTicketsDisabled: true,
 	}}

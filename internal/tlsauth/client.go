@@ -126,15 +126,17 @@ func Client(ctx context.Context, conn net.Conn, o Options) (*tls.Conn, *Result, 
 	return c, r, nil
 }
 
-// suites are those of TLS 1.2 that have forward secrecy and authenticated
-// encryption (RFC 9325 §4.2); TLS 1.3 has no others.
-var suites = []uint16{
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+// CipherSuites are those of TLS 1.2 that have forward secrecy and authenticated
+// encryption (RFC 9325 §4.2), for both ends; TLS 1.3 has no others.
+func CipherSuites() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
 }
 
 // config is the TLS configuration of one connection.
@@ -142,7 +144,7 @@ func (v *verifier) config() (*tls.Config, error) {
 	conf := &tls.Config{
 		ServerName:       v.domain, // the account's domain, not the host that DNS named (RFC 7590 §3.1, XEP-0368 §4)
 		MinVersion:       v.offered(),
-		CipherSuites:     suites,
+		CipherSuites:     CipherSuites(),
 		CurvePreferences: groups(v.decision.PQ, v.lenient()),
 		Time:             v.clock,
 		// No ClientSessionCache: a ticket would tie one session to the next.
