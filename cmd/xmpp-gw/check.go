@@ -160,15 +160,15 @@ func (j *checkJob) run(parent context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := j.readPasswords(); err != nil {
+	looks := j.decideAll()
+	j.progress.many = len(looks) > 1
+	if err := j.readPasswords(looks); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(parent, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	// The first signal ends the looking, the second one the program.
 	context.AfterFunc(ctx, stop)
-	looks := j.decideAll()
-	j.progress.many = len(looks) > 1
 	reports, failures := j.lookAll(ctx, w, looks)
 	interrupted := ctx.Err() != nil
 	j.progress.end()

@@ -118,12 +118,13 @@ func isHostPort(s string) bool {
 }
 
 // readPasswords reads the passwords of --login: from the terminal, where nobody sees
-// them, or a line for each JID from standard input or a file.
-func (j *checkJob) readPasswords() error {
-	var jids []*aim
-	for _, a := range j.aims {
-		if a.account != "" {
-			jids = append(jids, a)
+// them, for what will be looked at; or a line for each JID from standard input or a
+// file.
+func (j *checkJob) readPasswords(looks []*look) error {
+	var jids []*look
+	for _, l := range looks {
+		if l.account != "" {
+			jids = append(jids, l)
 		}
 	}
 	file, stdin := j.String("password-file"), j.Bool("password-stdin")
@@ -158,7 +159,9 @@ func (j *checkJob) readPasswords() error {
 	}
 	for _, a := range jids {
 		var err error
-		if lines == nil {
+		if lines == nil && a.err != nil {
+			continue
+		} else if lines == nil {
 			a.password, err = j.askPassword(a.account)
 		} else if a.password, err = lines.ReadBytes('\n'); errors.Is(err, io.EOF) {
 			err = nil

@@ -222,8 +222,9 @@ func (j *checkJob) look(ctx context.Context, w *ways, l *look) (*audit.Report, e
 		Via: d.Route.String(), Dialer: dialer, S2S: j.Bool("s2s"), Budget: budget, Logs: w.logs,
 		Progress: func(line string) { j.progress.line(l.domain, line) },
 	}
-	if d.Route.ViaTor() || d.Route.Kind == policy.RouteSOCKS {
-		// Another circuit, with another exit: a look with other eyes.
+	if d.Route.ViaTor() {
+		// Another circuit, with another exit: a look with other eyes. A second
+		// connection by any other route would see what the first one saw.
 		if o.Second, err = w.set.Dialer(d.Route, w.isolate.For("check again", l.account, l.domain)); err != nil {
 			return nil, err
 		}

@@ -61,6 +61,7 @@ func daemonTor(ctx context.Context, j *checkJob) string {
 	}
 	client := control.NewClient(path)
 	defer client.Close()
+	at, since := -1, time.Now()
 	for ctx.Err() == nil {
 		s, err := client.Status(ctx)
 		if err != nil || !sameFile(s.Config, j.settings.File) {
@@ -70,6 +71,12 @@ func daemonTor(ctx context.Context, j *checkJob) string {
 		case control.StateReady:
 			return s.Tor.SOCKS
 		case control.StateStarting:
+			if s.Tor.Bootstrap != at {
+				at, since = s.Tor.Bootstrap, time.Now()
+			}
+			if time.Since(since) > j.torPatience() {
+				return ""
+			}
 			j.progress.step("tor", fmt.Sprintf("the daemon's starts … %d %% %s", s.Tor.Bootstrap, s.Tor.Doing))
 		default:
 			return ""
@@ -81,6 +88,9 @@ func daemonTor(ctx context.Context, j *checkJob) string {
 	}
 	return ""
 }
+
+// torPatience is how long a Tor may be without progress while it starts.
+func (j *checkJob) torPatience() time.Duration { return 2 * j.Duration("timeout") }
 
 // sameFile reports whether both are the same configuration file, or none.
 func sameFile(a, b string) bool {
@@ -103,7 +113,7 @@ func ownTor(ctx context.Context, j *checkJob) (*onion.Tor, error) {
 	}
 	o.DataDir = filepath.Join(p.state, "check-tor")
 	o.RuntimeDir = o.DataDir
-	o.Budget = 2 * j.Duration("timeout")
+	o.Budget = j.torPatience()
 	o.Progress = func(p onion.Progress) {
 		j.progress.step("tor", fmt.Sprintf("starting … %d %% %s", p.Percent, p.Summary))
 	}
