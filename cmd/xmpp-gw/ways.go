@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
+	"xmpp-gw/internal/ownfile"
 	"xmpp-gw/internal/resolve"
 	"xmpp-gw/policy"
 )
@@ -52,11 +54,10 @@ func trustAnchors(file string) ([]*dns.DS, error) {
 	if file == "" {
 		return nil, nil
 	}
-	f, err := os.Open(file)
+	text, err := ownfile.Read(file, ownfile.NoWriters, 1<<20)
 	if err == nil {
-		defer f.Close()
 		var anchors []*dns.DS
-		if anchors, err = dnssec.ParseAnchors(f); err == nil {
+		if anchors, err = dnssec.ParseAnchors(bytes.NewReader(text)); err == nil {
 			return anchors, nil
 		}
 	}
