@@ -64,6 +64,7 @@ func TestE2E(t *testing.T) {
 		{"OnionBalance", testOnionBalance},
 		{"node", testNode},
 		{"check", testCheck},
+		{"self", testSelf},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -74,11 +74,14 @@ func verdictOf(v proxy.Sight) control.Verdict {
 }
 
 // counts reports whether a check says anything of this login. What a certificate's
-// authority says is nothing where something else proved the server, and no key
-// exchange was offered that the owner does not want.
+// authority says is nothing where something else proved the server, an authority of
+// the domain's own is in no public log, and no key exchange was offered that the
+// owner does not want.
 func counts(v proxy.Sight, id string) bool {
 	switch id {
-	case "cert.chain", "cert.name", "cert.sct":
+	case "cert.sct":
+		return v.Decision.CAFile == "" && v.Decision.SCT != policy.SCTOff && counts(v, "cert.chain")
+	case "cert.chain", "cert.name":
 		return slices.ContainsFunc([]string{"DNS-ID ", "SRV-ID ", "XmppAddr ", "IP-ID "}, func(form string) bool { return strings.HasPrefix(v.Identity, form) })
 	case "tls.group.pq":
 		return v.Decision.PQ != policy.PQOff
