@@ -438,8 +438,17 @@ func table(b *bytes.Buffer, reports []*Report) {
 		}
 		b.WriteByte('\n')
 	}
-	line("target", "grade", "fail", "warn", "unknown", "pass", "skip")
+	head := []any{"fail", "warn", "unknown", "pass", "skip"}
+	compared := slices.ContainsFunc(reports, func(r *Report) bool { return r.Met != nil })
+	if compared {
+		head = append(head, "unmet")
+	}
+	line("target", "grade", head...)
 	for _, r := range reports {
-		line(r.Target, gradeOf(r), r.Count(Fail), r.Count(Warn), r.Count(Unknown), r.Count(Pass), r.Count(Skip))
+		cells := []any{r.Count(Fail), r.Count(Warn), r.Count(Unknown), r.Count(Pass), r.Count(Skip)}
+		if compared && r.Met != nil {
+			cells = append(cells, len(r.Met.Unmet))
+		}
+		line(r.Target, gradeOf(r), cells...)
 	}
 }

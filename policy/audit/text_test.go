@@ -61,3 +61,27 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// TestTable: several targets have a line each at the end, with what of a policy is
+// not met where there is one.
+func TestTable(t *testing.T) {
+	seen := &Observation{Domain: "x.test", Endpoints: []Endpoint{{}}}
+	a := NewReport(seen, []Finding{{ID: "tls.version", Target: "x.test", Severity: High, Verdict: Fail}})
+	b := NewReport(seen, []Finding{{ID: "tls.version", Target: "x.test", Severity: High, Verdict: Pass}})
+	tail := func() string {
+		var w bytes.Buffer
+		if err := (Output{}).Text(&w, []*Report{a, b}); err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(w.String(), "\ntarget")
+		return table
+	}
+	if got, want := tail(), "  grade    fail    warn unknown    pass    skip\nx.test  D           1       0       0       0       0\n"; !strings.HasPrefix(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p := &Policy{Name: "p", Level: Medium, Require: []string{"tls.version"}}
+	a.Met, b.Met = p.Compare(a.Findings, seen.At), p.Compare(b.Findings, seen.At)
+	if got := tail(); !strings.Contains(got, "skip   unmet\n") || !strings.HasSuffix(got, "       0       0\n") {
+		t.Errorf("%q", got)
+	}
+}
