@@ -43,7 +43,7 @@ func askRegistration(j *judge) {
 			// ejabberd shows its form to everybody, and the feature where the form is good for something.
 			j.warn(target, "it shows a form without offering to register; whether that makes an account was not tried").at(Low)
 		default:
-			j.fail(target, "open to everybody; it asks for %s", list(r.Fields, "nothing"))
+			j.fail(target, "open to everybody, spammers too; it asks for %s", list(r.Fields, "nothing"))
 		}
 	}, c2s)
 	if tried == 0 && len(j.findings) == 0 {
@@ -64,7 +64,7 @@ var numbered = regexp.MustCompile(`[0-9]+\.[0-9]+`)
 func askVersion(j *judge) {
 	if l := j.Login; l != nil && l.Err == "" {
 		if numbered.MatchString(l.Software) {
-			j.warn(j.Domain, "%s", l.Software)
+			j.warn(j.Domain, "it tells its version, and so which holes it has: %s", l.Software)
 			return
 		}
 		j.pass(j.Domain, "an account is told %s", list(keep([]string{l.Software}, notEmpty), "nothing"))
@@ -72,11 +72,11 @@ func askVersion(j *judge) {
 	j.eachSecure("endpoint", func(e *Endpoint, s *Stream, target string) {
 		switch {
 		case numbered.MatchString(s.CapsNode):
-			j.warn(target, "%s", s.CapsNode).Reference = "XEP-0115 §9.4"
+			j.warn(target, "it tells its version, and so which holes it has: %s", s.CapsNode).Reference = "XEP-0115 §9.4"
 		case s.CapsNode != "":
 			j.pass(target, "no version; the software is %s", s.CapsNode)
 		default:
-			j.pass(target, "none")
+			j.pass(target, "no version is shown")
 		}
 	})
 }
@@ -87,7 +87,7 @@ func askContact(j *judge) {
 	case l.Server.Err != "":
 		j.unknown(j.Domain, "the server did not answer: %s", l.Server.Err)
 	case len(l.Contacts) == 0:
-		j.warn(j.Domain, "no contact addresses")
+		j.warn(j.Domain, "no contact addresses: who is abused has nobody to write to")
 	default:
 		j.pass(j.Domain, "%s", list(l.Contacts, ""))
 	}

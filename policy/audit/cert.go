@@ -85,11 +85,11 @@ func askExpiry(j *judge) {
 		case j.At.IsZero():
 			j.unknown(target, "the time of the check is not known")
 		case left <= 0:
-			j.fail(target, "it ended on %s", until)
+			j.fail(target, "the certificate ended on %s", until)
 		case j.At.Before(leaf.NotBefore):
-			j.fail(target, "it begins on %s", leaf.NotBefore.UTC().Format(time.DateOnly))
+			j.fail(target, "the certificate begins on %s", leaf.NotBefore.UTC().Format(time.DateOnly))
 		case left < min(lateDays*day, life/5): // short-lived ones are renewed later
-			j.warn(target, "it ends on %s, in %d days", until, int(left/day)).at(High)
+			j.warn(target, "the certificate ends on %s, in %d days", until, int(left/day)).at(High)
 		default:
 			j.pass(target, "until %s", until)
 		}

@@ -245,13 +245,13 @@ func askDNSSEC(j *judge) {
 		}
 	}
 	if bogus := by[Bogus]; len(bogus) > 0 {
-		j.fail(j.Domain, "bogus: %s", list(bogus, "")).Fix = fix("", "", "renew the zone's signatures, and see that the parent's DS record names a key in use: delv DOMAIN shows where it breaks")
+		j.fail(j.Domain, "bogus, so that who validates finds no server: %s", list(bogus, "")).Fix = fix("", "", "renew the zone's signatures, and see that the parent's DS record names a key in use: delv DOMAIN shows where it breaks")
 	}
 	if unclear := by[Indeterminate]; len(unclear) > 0 {
 		j.unknown(j.Domain, "not validated: %s", list(unclear, ""))
 	}
 	if insecure := by[Insecure]; len(insecure) > 0 {
-		j.warn(j.Domain, "not signed: %s", list(insecure, "")).at(Medium)
+		j.warn(j.Domain, "not signed, so that whoever answers first says where the server is: %s", list(insecure, "")).at(Medium)
 	}
 	if len(by) == 1 && len(by[Secure]) > 0 {
 		j.pass(j.Domain, "secure: %s", list(by[Secure], ""))

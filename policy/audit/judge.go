@@ -176,6 +176,9 @@ func list(words []string, none string) string {
 	return strings.Join(words, ", ")
 }
 
+// sorted is words in an order that is the same each time.
+func sorted(words []string) []string { return slices.Sorted(slices.Values(words)) }
+
 // keep is the words of list that want wants.
 func keep(list []string, want func(string) bool) (kept []string) {
 	for _, s := range list {

@@ -20,7 +20,7 @@ func askS2SRequired(j *judge) {
 		case s.StartTLS == "offered" && !s.Dialback && len(s.offers()) == 0:
 			j.warn(target, "offered, and nothing else; but not marked <required/>").at(Low)
 		default:
-			f := j.fail(target, "STARTTLS: %s; without TLS: %s", list(keep([]string{s.StartTLS}, notEmpty), "not offered"), list(s.Features, "no features"))
+			f := j.fail(target, "STARTTLS is %s; without it the server offers %s", list(keep([]string{s.StartTLS}, notEmpty), "not offered"), list(sorted(s.Features), "nothing"))
 			if e.At.Onion() {
 				onionNeedsNone(e, f)
 			}
@@ -47,7 +47,7 @@ func askDialback(j *judge) {
 		case e.TLS == nil:
 			j.unknown(target, "TLS was not seen")
 		default:
-			j.unknown(target, "neither dialback nor certificates: %s", list(s.Features, "no features"))
+			j.unknown(target, "neither dialback nor certificates: %s", list(sorted(s.Features), "no features"))
 		}
 	}, s2s)
 }
@@ -62,7 +62,7 @@ func askExternal(j *judge) {
 		case e.TLS == nil:
 			j.unknown(target, "TLS was not seen")
 		default:
-			j.warn(target, "it asks for no certificate: %s", list(s.Features, "no features")).at(Medium)
+			j.warn(target, "it asks for no certificate, so that none can prove anything; it offers %s", list(sorted(s.Features), "nothing")).at(Medium)
 		}
 	}, s2s)
 }

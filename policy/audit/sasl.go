@@ -59,9 +59,9 @@ func askPreTLS(j *judge) {
 		offers := s.offers()
 		switch open := keep(offers, readable); {
 		case len(open) > 0:
-			onionNeedsNone(e, j.fail(target, "before TLS: %s", list(offers, "")))
+			onionNeedsNone(e, j.fail(target, "offered before TLS, so that a password can be read on the way: %s", list(offers, "")))
 		case len(offers) > 0:
-			onionNeedsNone(e, j.fail(target, "before TLS: %s", list(offers, "")).at(High))
+			onionNeedsNone(e, j.fail(target, "offered before TLS, so that the list can be changed and passwords be guessed: %s", list(offers, "")).at(High))
 		default:
 			j.pass(target, "none before TLS")
 		}
@@ -79,7 +79,7 @@ func askPostTLS(j *judge) {
 		case len(garbage) > 0:
 			j.fail(target, "no names of mechanisms: %s", list(garbage, "")).at(Medium).Reference = "RFC 4422 §3.1"
 		case len(bad) > 0:
-			j.fail(target, "outdated: %s", list(bad, "")).at(Medium).Reference = "RFC 6331"
+			j.fail(target, "outdated mechanisms: %s", list(bad, "")).at(Medium).Reference = "RFC 6331"
 		case slices.Contains(offers, "PLAIN") && len(others) == 0:
 			j.warn(target, "only PLAIN: the server reads every password").at(Medium).Fix = fix(prosodySCRAM, ejabberdSCRAM, "")
 		default:
@@ -103,9 +103,9 @@ func askSCRAM(j *judge) {
 		case len(scram) == 0 && len(offers) > 0 && len(keep(offers, func(m string) bool { return m != "EXTERNAL" && m != "ANONYMOUS" })) == 0:
 			j.skip(target, "no passwords: %s", list(offers, ""))
 		case len(scram) == 0:
-			j.fail(target, "no SCRAM: %s", list(offers, "nothing"))
+			j.fail(target, "no SCRAM, so that the server sees every password: %s", list(offers, "nothing"))
 		case len(keep(scram, func(m string) bool { return !strings.HasPrefix(m, "SCRAM-SHA-1") })) == 0:
-			j.warn(target, "only SHA-1: %s", list(scram, ""))
+			j.warn(target, "SCRAM only with SHA-1: %s", list(scram, ""))
 		default:
 			j.pass(target, "%s", list(scram, ""))
 		}
@@ -120,7 +120,7 @@ func askPlus(j *judge) {
 			j.pass(target, "%s", list(plus, ""))
 		case e.At.Transport.OverWebSocket():
 			// Browsers cannot bind, and TLS often ends in another program.
-			j.warn(target, "%s", list(offers, "nothing")).at(Info)
+			j.warn(target, "no -PLUS, which browsers cannot use: %s", list(offers, "nothing")).at(Info)
 		default:
 			j.warn(target, "no -PLUS, so that nobody notices who sits in the middle: %s", list(offers, "nothing"))
 		}
@@ -156,7 +156,7 @@ func askBinding(kind string) func(*judge) {
 			case len(s.Bindings) == 0:
 				j.unknown(target, "the server does not say which bindings it can")
 			case !slices.Contains(s.Bindings, kind):
-				j.warn(target, "%s", list(s.Bindings, ""))
+				j.warn(target, "only %s", list(s.Bindings, ""))
 			case kind == "tls-exporter" && e.TLS != nil && !e.TLS.Exporter:
 				j.warn(target, "it is offered, but this TLS session could not give one").Reference = "RFC 9266 §4"
 			default:
@@ -206,7 +206,7 @@ func askDowngrade(j *judge) {
 func askSASL2(j *judge) {
 	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
 		if len(s.SASL2) == 0 {
-			j.warn(target, "not offered")
+			j.warn(target, "SASL2 is not offered")
 			return
 		}
 		j.pass(target, "%s", list(s.SASL2, ""))
@@ -221,7 +221,7 @@ func askFAST(j *judge) {
 		case len(s.SASL2) == 0:
 			j.skip(target, "it needs SASL2, which is not offered")
 		default:
-			j.warn(target, "not offered")
+			j.warn(target, "tokens are not offered: clients keep the password, or ask for it again")
 		}
 	}, c2s)
 }

@@ -77,7 +77,7 @@ func askUnknownHost(j *judge) {
 		case s.Err != "":
 			j.unknown(target, "%s", s.Err)
 		default:
-			j.fail(target, "it goes on with a domain that does not exist: %s", list(s.Features, "no features"))
+			j.fail(target, "it goes on with a domain that does not exist: %s", list(sorted(s.Features), "no features"))
 		}
 	})
 }
@@ -109,9 +109,9 @@ func (j *judge) ours(host string) bool {
 func askRedirect(j *judge) {
 	seen := func(target, where string, severity Severity) {
 		if j.ours(hostOf(where)) {
-			j.warn(target, "to %s, of the same domain", where).at(Low)
+			j.warn(target, "people are sent to %s, of the same domain", where).at(Low)
 		} else {
-			j.fail(target, "to %s", where).at(severity)
+			j.fail(target, "people are sent to %s, of another domain", where).at(severity)
 		}
 	}
 	j.each("endpoint", func(e *Endpoint, target string) {
@@ -126,7 +126,7 @@ func askRedirect(j *judge) {
 			j.unknown(target, "no stream was seen")
 			return
 		}
-		j.pass(target, "none")
+		j.pass(target, "nobody is sent elsewhere")
 	})
 	if j.Login != nil && j.Login.Location != "" {
 		seen(j.Domain, j.Login.Location, Medium)
@@ -140,7 +140,7 @@ func askHTTP(j *judge) {
 		case !e.HTTPTried:
 			j.unknown(target, "it was not tried")
 		case strings.HasPrefix(strings.ToUpper(e.HTTP), "HTTP/"):
-			j.warn(target, "answers %s", e.HTTP)
+			j.warn(target, "it answers a web browser, which pages elsewhere can use: %s", e.HTTP)
 		case e.HTTP == "":
 			j.pass(target, "no answer")
 		case strings.Contains(e.HTTP, "<stream:"): // with an id, another each time
@@ -165,7 +165,7 @@ func askPreauth(j *judge) {
 		case p.Err != "":
 			j.unknown(target, "%s", p.Err)
 		default:
-			j.fail(target, "still open after %d bytes in one element, and %s", p.Bytes, p.Time.Round(time.Millisecond))
+			j.fail(target, "strangers can fill its memory: still open after %d bytes in one element, and %s", p.Bytes, p.Time.Round(time.Millisecond))
 		}
 	}, overTCP) // a frame of a WebSocket is a whole element
 }
@@ -173,7 +173,7 @@ func askPreauth(j *judge) {
 func askLimits(j *judge) {
 	j.eachSecure("endpoint", func(e *Endpoint, s *Stream, target string) {
 		if s.Limits == nil {
-			j.warn(target, "not told")
+			j.warn(target, "the server does not tell its limits")
 			return
 		}
 		j.pass(target, "%d bytes in a stanza, %d s idle", s.Limits.MaxBytes, s.Limits.IdleSeconds)

@@ -57,7 +57,7 @@ func onionNeedsNone(e *Endpoint, f *Finding) {
 func askStartTLSOffered(j *judge) {
 	j.eachPlain("endpoint with STARTTLS", func(e *Endpoint, s *Stream, target string) {
 		if s.StartTLS == "" {
-			onionNeedsNone(e, j.fail(target, "features: %s", list(s.Features, "none")))
+			onionNeedsNone(e, j.fail(target, "STARTTLS is not offered, so that all is read on the way; offered is: %s", list(sorted(s.Features), "nothing")))
 			return
 		}
 		j.pass(target, "%s", s.StartTLS)
@@ -66,7 +66,7 @@ func askStartTLSOffered(j *judge) {
 
 func askStartTLSRequired(j *judge) {
 	j.eachPlain("endpoint with STARTTLS", func(e *Endpoint, s *Stream, target string) {
-		open := slices.Concat(s.Mechanisms, s.SASL2)
+		open := s.offers()
 		if s.Dialback {
 			open = append(open, "dialback")
 		}
@@ -74,7 +74,7 @@ func askStartTLSRequired(j *judge) {
 		case s.StartTLS == "required":
 			j.pass(target, "required")
 		case len(open) > 0:
-			onionNeedsNone(e, j.fail(target, "not required; without TLS it offers %s", list(open, "")))
+			onionNeedsNone(e, j.fail(target, "not required, so that whoever is on the way can keep TLS off; without it the server offers %s", list(open, "")))
 		case s.StartTLS == "":
 			onionNeedsNone(e, j.fail(target, "STARTTLS is not even offered"))
 		default:
@@ -107,7 +107,7 @@ func askVersions(j *judge) {
 		has := func(v string) bool { return slices.Contains(accepted, v) }
 		switch {
 		case has("1.0") || has("1.1"):
-			atWeb(e, j.fail(target, "accepts TLS %s (RFC 8996 ended 1.0 and 1.1)", list(accepted, "")))
+			atWeb(e, j.fail(target, "accepts TLS %s; 1.0 and 1.1 are broken (RFC 8996)", list(accepted, "")))
 		case len(untried) > 0:
 			j.unknown(target, "not tried: TLS %s; accepts %s", list(untried, ""), list(accepted, "none of the others"))
 		case len(accepted) == 0:
@@ -148,13 +148,13 @@ func askCiphers(j *judge) {
 		bad, dated := keep(all, oneOf(broken)), keep(all, oneOf(old))
 		switch {
 		case len(bad) > 0:
-			atWeb(e, j.fail(target, "broken: %s", list(bad, "")))
+			atWeb(e, j.fail(target, "takes suites that are broken: %s", list(bad, "")))
 		case e.TLS.Accepted == nil:
 			j.unknown(target, "no cipher suite was tried")
 		case len(e.TLS.Untried) > 0:
 			j.unknown(target, "not answered: %s", list(e.TLS.Untried, ""))
 		case len(dated) > 0:
-			atWeb(e, j.warn(target, "no forward secrecy, CBC, or short tags: %s", list(dated, "")).at(Low))
+			atWeb(e, j.warn(target, "takes suites without forward secrecy, with CBC or with short tags: %s", list(dated, "")).at(Low))
 		default:
 			j.pass(target, "%s", list(all, "none of the weak ones"))
 		}
@@ -248,7 +248,7 @@ func askSameKey(j *judge) {
 	case len(all) == 1:
 		j.skip(j.Domain, "only one endpoint showed a key: %s", same[0])
 	case len(differ) > 0:
-		j.fail(j.Domain, "%s, but %s", same[0], list(differ, ""))
+		j.fail(j.Domain, "somebody may stand in between: %s, but %s", same[0], list(differ, ""))
 	case len(elsewhere) > 0:
 		j.warn(j.Domain, "%s, but (another host, algorithm or transport) %s", same[0], list(elsewhere, "")).at(Medium)
 	default:

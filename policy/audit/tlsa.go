@@ -74,6 +74,6 @@ func askTLSA(j *judge) {
 			}
 			return
 		}
-		j.fail(target, "none matches the key: %s", list(a.Records, ""))
+		j.fail(target, "no record matches the key, so that who uses DANE refuses: %s", list(a.Records, ""))
 	}, inDNS)
 }
