@@ -128,7 +128,7 @@ func (j *checkJob) lookAll(ctx context.Context, w *ways, looks []*look) (reports
 	}
 	wg.Wait()
 	if j.machine() {
-		here, err := j.lookHere(ctx, w)
+		here, err := j.lookHere(ctx)
 		if err != nil {
 			here, failures = j.notLooked(&audit.Observation{At: time.Now()}, "this machine", j.why(ctx, err), failures)
 		}

@@ -11,10 +11,6 @@ import (
 type machine struct {
 	settings *settings // the configuration in question
 	paths    paths
-	ways     *ways // the ways out, of which policy chooses
-	// tor gives where Tor takes connections, as the checks of servers go by it: the
-	// daemon's, the system's, or one that is started now.
-	tor      func(context.Context) (string, error)
 	progress func(line string)
 	usual    bool // the places are the usual ones, not those of --state-dir
 }
@@ -35,13 +31,12 @@ func (j *checkJob) observers() (all []observer) {
 }
 
 // lookHere looks at this machine, and makes one report of all sides.
-func (j *checkJob) lookHere(ctx context.Context, w *ways) (*audit.Report, error) {
+func (j *checkJob) lookHere(ctx context.Context) (*audit.Report, error) {
 	p, err := j.paths()
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{settings: j.settings, paths: p, ways: w,
-		tor:      func(ctx context.Context) (string, error) { j.tor.start(ctx, j); return j.tor.SOCKS(ctx) },
+	m := &machine{settings: j.settings, paths: p,
 		progress: func(line string) { j.progress.line("", line) },
 		usual:    j.String("state-dir") == "",
 	}
