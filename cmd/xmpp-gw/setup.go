@@ -87,6 +87,7 @@ func (s *settings) filesOf(p paths) []inspect.Place {
 		{Path: in("onion-auth"), Is: "the folder of keys for others' onion services", Max: 0o700, Secret: true},
 		{Path: in("onion-auth", "*.auth_private"), Is: "a key for another's onion service", Max: 0o600, Secret: true},
 		{Path: in("tor"), Is: "tor's folder", Max: 0o700, Secret: true},
+		{Path: in("check-tor"), Is: "the folder of the tor of checks", Max: 0o700, Secret: true},
 		{Path: in("node-secret"), Is: "the node's secret", Max: 0o600, Secret: true},
 		{Path: in("node-tls.pem"), Is: "the node's key", Max: 0o600, Secret: true},
 		{Path: p.control(), Is: "the control socket", Max: 0o600, Secret: true},

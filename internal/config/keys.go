@@ -124,7 +124,7 @@ var ruleKeys = []key[target]{
 		func(t target, v value) error { return ruleText(t, v, &t.rule.DNSSEC.V, &t.rule.DNSSEC.Source) }},
 	{"witness", `"on-change"`, "Looking at the server's key a second time over another circuit, before the login: off | on-change (when it is another key than before) | always.",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Witness.V, &t.rule.Witness.Source) }},
-	{"mode", `"enforce"`, "What becomes of a server that falls short of one of the stricter rules (min_tls, pq, scram-plus, binding, tofu-strict, sct, dnssec-require, witness): enforce (refused) | report (told in the log and in status, and let through). What proves the server is enforced in both.",
+	{"mode", `"enforce"`, "What becomes of a server that falls short of one of the stricter rules (min_tls, pq, scram-plus, binding, tofu-strict, sct, dnssec-require, witness): enforce (refused) | report (told in the log and in status, and let through). What proves the server is enforced in both. Under [default] also of an unsafe set-up of this machine at the start of run (xmpp-gw check --self): enforce (it does not start) | report (a warning).",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Mode.V, &t.rule.Mode.Source) }},
 	{"redirect", `"same-domain"`, "When a server sends its clients elsewhere: deny | same-domain.",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Redirect.V, &t.rule.Redirect.Source) }},

@@ -29,10 +29,11 @@ func egressChecks() []question {
 	ask := func(way, asks, reference, all string) question {
 		return question{"egress." + way, asks, Critical, reference, fix("", "", all), func(j *judge) { askEgress(j, way) }}
 	}
+	const closed = `let the unit reach nothing but this machine: [tor] mode = "system", and IPAddressDeny=any and IPAddressAllow=127.0.0.1 ::1 (systemd/README.md); or a network namespace`
 	return []question{
-		ask("dns", "no name is asked for beside the route", "RFC 7686 §2", `run xmpp-gw under its hardened unit, which lets it reach Tor alone; take "dns" servers out of the route "direct"`),
-		ask("tcp", "no connection goes beside the route", "docs/security.md", "run xmpp-gw under its hardened unit (RestrictAddressFamilies, IPAddressDeny), or in a network namespace"),
-		ask("udp", "no datagram leaves", "docs/security.md", "run xmpp-gw under its hardened unit (RestrictAddressFamilies, IPAddressDeny), or in a network namespace"),
+		ask("dns", "no name is asked for beside the route", "RFC 7686 §2", closed),
+		ask("tcp", "no connection goes beside the route", "docs/check.md", closed),
+		ask("udp", "no datagram leaves", "docs/check.md", closed),
 		ask("socks", "the proxy refuses what the route forbids", "RFC 1928 §6", "see that the SOCKS port is Tor's own, and asks for credentials that keep accounts apart"),
 	}
 }
