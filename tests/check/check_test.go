@@ -5,14 +5,15 @@
 //
 // A case is a few lines on top of a good configuration (testdata/prosody.cfg.lua,
 // testdata/ejabberd.yml). Everything that is found in it is compared, whole, with
-// testdata/CASE.txt: a line a finding. Below that stands what is printed to mend it,
+// testdata/CASE.txt: a line for each thing that was found, with the places where it was.
+// Below that stands what is printed to mend it,
 // and what is found when just that was put into the configuration:
 //
-//	fail    critical  sasl.pretls  starttls://xmpp.example.test:5222  before TLS: PLAIN
+//	fail    critical  sasl.pretls  c2s:  before TLS: PLAIN
 //	…
 //	# The fixes for prosody, and then:
 //	…
-//	pass    critical  sasl.pretls  starttls://xmpp.example.test:5222  none before TLS
+//	pass    critical  sasl.pretls  c2s:  none before TLS
 //
 // So the lines that a report prints are the lines that are tested: each that names a
 // setting of one of the servers turns its finding into a pass here, or stands in the
