@@ -53,7 +53,7 @@ func (s *session) saw(up *upstream, out saslauth.Outcome) {
 	v := Sight{
 		Domain: s.domain, At: time.Now(), Decision: s.decision, Endpoint: up.endpoint, Identity: "onion",
 		TLS: up.tlsState(), Logs: s.live.Logs, Openings: openings, LoggedIn: up.features,
-		Mechanism: out.Mechanism, Binding: out.Binding, Hashed: out.Hashed, Objections: s.objections,
+		Mechanism: out.Mechanism, Binding: out.Binding, Hashed: out.Hashed, Objections: slices.Clone(s.objections),
 	}
 	if up.tls != nil {
 		v.Identity = up.tls.Identity

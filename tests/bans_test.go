@@ -76,6 +76,17 @@ var bans = []ban{
 		},
 	},
 	{
+		name: "escape",
+		why: "internal/egress can try to get out beside every route, for `check --egress` alone: nothing else may, least of all " +
+			"what carries somebody's stanzas",
+		holds: func(s *source) bool { return !s.test && !s.in("policy/audit/inspect", "internal/egress") },
+		found: func(s *source) []string {
+			return s.uses(func(pkg, name string) bool {
+				return pkg == module+"/internal/egress" && (name == "Escape" || name == "AskResolver")
+			})
+		},
+	},
+	{
 		name: "ambient proxy",
 		why: "x/net's Direct and FromEnvironment turn a missing or mistyped proxy into a direct connection; " +
 			"every hop is named by the configuration",
@@ -388,6 +399,11 @@ func TestBansBite(t *testing.T) {
 		{"proxy/x.go", `import "net"; var f = net.Listen`, ""},
 		{"proxy/x.go", `import "github.com/coder/websocket"; var f = websocket.Dial`, "dial"},
 		{"internal/websocket/x.go", `import ws "github.com/coder/websocket"; var f = ws.Dial`, ""},
+
+		{"proxy/x.go", `import "xmpp-gw/internal/egress"; var f = egress.Escape`, "escape"},
+		{"cmd/xmpp-gw/x.go", `import e "xmpp-gw/internal/egress"; var f = e.AskResolver`, "escape"},
+		{"proxy/x.go", `import "xmpp-gw/internal/egress"; var f = egress.New`, ""},
+		{"policy/audit/inspect/x.go", `import "xmpp-gw/internal/egress"; var f = egress.Escape`, ""},
 
 		{"internal/egress/x.go", `import "golang.org/x/net/proxy"; var d = proxy.Direct`, "ambient proxy"},
 		{"internal/egress/x_test.go", `import xp "golang.org/x/net/proxy"; var d = xp.FromEnvironment()`, "ambient proxy"},

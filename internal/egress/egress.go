@@ -17,6 +17,10 @@
 //   - A failure is an [Error]: what happened, why, and what a person can do.
 //     Its text holds no address of the far end.
 //
+// One part goes by no route: [Escape] and [AskResolver] try to get past them, for
+// `xmpp-gw check --egress`, and tell nobody anything. A test sees that nothing else
+// uses them.
+//
 // The returned dialers are safe for concurrent use. Cancelling the context of a
 // dial ends it at once and leaves neither goroutine nor socket behind.
 package egress
