@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -122,6 +124,16 @@ func activated() (map[string][]net.Listener, error) {
 		byKind[s.Name] = append(byKind[s.Name], s.Listener)
 	}
 	return byKind, nil
+}
+
+// placesOf are the places of such sockets.
+func placesOf(sockets map[string][]net.Listener) (list []control.Listener) {
+	for _, kind := range slices.Sorted(maps.Keys(sockets)) {
+		for _, l := range sockets[kind] {
+			list = append(list, control.Listener{Kind: kind, Address: addressText(l)})
+		}
+	}
+	return list
 }
 
 // addressText is where l listens, as status shows it.

@@ -63,7 +63,11 @@ func runDaemon(c *cli.Context, u *ui) error {
 	if err := os.MkdirAll(p.state, 0o700); err != nil {
 		return &problem{what: "the state directory cannot be made", why: err.Error(), hint: "name another with --state-dir DIR"}
 	}
-	if err := refuseUnsafe(c.Context, s, p, con.warn); err != nil {
+	sockets, err := activated()
+	if err != nil {
+		return err
+	}
+	if err := refuseUnsafe(c.Context, s, p, placesOf(sockets), con.warn); err != nil {
 		return err
 	}
 	events, stop := service.Signals()
@@ -75,7 +79,7 @@ func runDaemon(c *cli.Context, u *ui) error {
 	}
 	d, err := assemble(con, log, p, s, load)
 	if err == nil {
-		err = d.listen()
+		err = d.listen(sockets)
 	}
 	if err != nil {
 		ctl.Close()
@@ -136,11 +140,7 @@ func newLogger(c *cli.Context, w io.Writer, journal bool) (*slog.Logger, error) 
 }
 
 // listen opens all listeners, and takes over those of the service manager.
-func (d *daemon) listen() error {
-	sockets, err := activated()
-	if err != nil {
-		return err
-	}
+func (d *daemon) listen(sockets map[string][]net.Listener) error {
 	d.listeners.adopt(sockets)
 	change, err := d.listeners.prepare(d.settings.places())
 	if err != nil {

@@ -157,13 +157,12 @@ func (s *settings) weaker() []audit.Weaker {
 
 // refuseUnsafe is for a start: what is critical about this machine's set-up refuses
 // it, or, under [default] mode = "report", is a warning.
-func refuseUnsafe(ctx context.Context, s *settings, p paths, warn func(format string, args ...any)) error {
+func refuseUnsafe(ctx context.Context, s *settings, p paths, running []control.Listener, warn func(format string, args ...any)) error {
 	checks, err := audit.Select([]string{"self.listen", "self.files", "self.ca"})
 	if err != nil {
 		return err
 	}
-	seen := observeSetup(s, p, nil)
-	seen.Trust = nil
+	seen := observeSetup(s, p, running)
 	var why []string
 	for _, f := range audit.Judge(&audit.Observation{At: time.Now(), Self: seen}, checks) {
 		if f.Verdict == audit.Fail && f.Severity == audit.Critical {

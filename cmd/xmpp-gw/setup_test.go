@@ -128,13 +128,16 @@ func TestRefuseUnsafe(t *testing.T) {
 		unsafe       bool // the pins are open to everybody
 		refused      bool
 		warned       bool
+		running      string // a listener for metrics that the service manager opened
 	}{
-		{"a good set-up", "", false, false, false},
-		{"open pins", "", true, true, false},
-		{"open pins, reported", "[default]\nmode = \"report\"\n", true, false, true},
-		{"open pins, reported for a domain", "[domain.\"example.org\"]\nmode = \"report\"\n", true, true, false},
-		{"numbers for everybody", "[listen]\nmetrics = \"0.0.0.0:9522\"\nmetrics_public = true\n", false, false, false},
-		{"the gateway for everybody", "[listen]\nc2s = [\"0.0.0.0:5222\"]\n", false, false, false},
+		{"a good set-up", "", false, false, false, ""},
+		{"open pins", "", true, true, false, ""},
+		{"open pins, reported", "[default]\nmode = \"report\"\n", true, false, true, ""},
+		{"open pins, reported for a domain", "[domain.\"example.org\"]\nmode = \"report\"\n", true, true, false, ""},
+		{"numbers for everybody", "[listen]\nmetrics = \"0.0.0.0:9522\"\nmetrics_public = true\n", false, false, false, ""},
+		{"numbers for everybody, by a socket unit", "", false, true, false, "0.0.0.0:9522"},
+		{"numbers for this machine, by a socket unit", "", false, false, false, "127.0.0.1:9522"},
+		{"the gateway for everybody", "[listen]\nc2s = [\"0.0.0.0:5222\"]\n", false, false, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, p := setupIn(t, tt.config)
@@ -146,10 +149,16 @@ func TestRefuseUnsafe(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			var running []control.Listener
+			says := "self.files: " + p.pins()
+			if tt.running != "" {
+				running = append(running, control.Listener{Kind: kindMetrics, Address: tt.running})
+				says = "self.listen: metrics " + tt.running
+			}
 			var warned []string
-			err := refuseUnsafe(t.Context(), s, p, func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) })
+			err := refuseUnsafe(t.Context(), s, p, running, func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) })
 			p2, _ := errors.AsType[*problem](err)
-			if (err != nil) != tt.refused || tt.refused && (p2.code != exitMistake || !strings.Contains(p2.why, "self.files: "+p.pins())) {
+			if (err != nil) != tt.refused || tt.refused && (p2.code != exitMistake || !strings.Contains(p2.why, says)) {
 				t.Errorf("%v", err)
 			}
 			if (len(warned) > 0) != tt.warned || tt.warned && !strings.Contains(warned[0], p.pins()) {
