@@ -26,11 +26,11 @@ func dnsChecks() []question {
 		{"dns.dnssec", "the domain's DNS is signed, and the signatures hold", High, "RFC 4035 §5",
 			fix("", "", "sign the zone, and hand its DS record to the parent zone (the registrar)"), askDNSSEC},
 		{"dane.tlsa", "TLSA records match the server's key", High, "RFC 7673 §3",
-			fix("", "", "zone, signed: _PORT._tcp.HOST. IN TLSA 3 1 1 SHA256-OF-THE-KEY  ; for the key in use, and for the next before it is"), askTLSA},
+			fix("", "", "zone: _PORT._tcp.HOST. 3600 IN TLSA 3 1 1 SHA256-OF-THE-KEY  ; in a signed zone; another for the next key before it is used"), askTLSA},
 		{"caa.present", "CAA says who may issue certificates", Medium, "RFC 8659 §4",
-			fix("", "", `zone: DOMAIN. IN CAA 128 issue "letsencrypt.org"  ; in a signed zone`), askCAA},
+			fix("", "", `zone: DOMAIN. 3600 IN CAA 128 issue "letsencrypt.org"  ; or whoever issues yours; in a signed zone`), askCAA},
 		{"caa.accounturi", "CAA binds issuing to one account and method", Medium, "RFC 8657 §3",
-			fix("", "", `zone: DOMAIN. IN CAA 128 issue "letsencrypt.org; validationmethods=dns-01; accounturi=https://acme-v02.api.letsencrypt.org/acme/acct/NUMBER"`), askCAAAccount},
+			fix("", "", `zone: DOMAIN. 3600 IN CAA 128 issue "letsencrypt.org; validationmethods=dns-01; accounturi=https://acme-v02.api.letsencrypt.org/acme/acct/NUMBER"  ; in place of other issue records; in a signed zone`), askCAAAccount},
 	}
 }
 

@@ -6,8 +6,9 @@ package audit
 // versions do not have yet stands in a table there, with its source.
 //
 // Modules of Prosody come to those that are there; an entry of ejabberd's listen goes
-// into that of the same port and module. DOMAIN is the domain of the accounts. A
-// line that begins with "-- run:" is a command.
+// into that of the same port and module. DOMAIN becomes that of the target. A line
+// that begins with "-- run:" is a command. What goes into DNS begins with "zone:", a
+// line of a zone file each.
 
 const prosodyEncrypt = `c2s_require_encryption = true
 s2s_require_encryption = true`

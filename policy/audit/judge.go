@@ -44,12 +44,26 @@ func (q question) check() Check {
 		j := &judge{Observation: o, question: q}
 		q.ask(j)
 		for i := range j.findings {
-			if v := j.findings[i].Verdict; v != Warn && v != Fail {
-				j.findings[i].Fix = nil
+			f := &j.findings[i]
+			if f.Verdict != Warn && f.Verdict != Fail {
+				f.Fix = nil
 			}
+			f.Fix = here(f.Fix, o.Domain)
 		}
 		return j.findings
 	}}
+}
+
+// here is a fix with the domain that it is for.
+func here(general map[string]string, domain string) map[string]string {
+	if domain == "" || len(general) == 0 {
+		return general
+	}
+	special := make(map[string]string, len(general))
+	for server, text := range general {
+		special[server] = strings.ReplaceAll(text, "DOMAIN", domain)
+	}
+	return special
 }
 
 // judge collects what one check finds.

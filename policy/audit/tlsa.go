@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"net/netip"
@@ -24,6 +25,17 @@ func (j *judge) strayed(e *Endpoint) bool {
 	return e.Source == "SRV" && slices.ContainsFunc(labels, func(l string) bool { return j.DNS.SRV[l].Security == Insecure })
 }
 
+// record is the line that is missing, with the key that the server showed if its
+// certificate is good: no other key is put into anybody's hands.
+func (j *judge) record(e *Endpoint) map[string]string {
+	if len(e.TLS.Chain) == 0 || e.TLS.ChainErr != "" || e.TLS.NameErr != "" {
+		return j.question.fix
+	}
+	sum := sha256.Sum256(e.TLS.Chain[0].RawSubjectPublicKeyInfo)
+	return fix("", "", fmt.Sprintf("zone: _%d._tcp.%s. 3600 IN TLSA 3 1 1 %x  ; in a signed zone, if that is the key on the server; another for the next key before it is used",
+		e.At.Port, e.At.Host, sum))
+}
+
 func askTLSA(j *judge) {
 	if j.noDNS() {
 		return
@@ -41,7 +53,7 @@ func askTLSA(j *judge) {
 			j.unknown(target, "TLSA: %s", a.Err)
 			return
 		case a.Missing || len(a.Records) == 0:
-			j.warn(target, "no TLSA record").at(Low)
+			j.warn(target, "no TLSA record").at(Low).Fix = j.record(e)
 			return
 		case len(e.TLS.Chain) == 0:
 			j.unknown(target, "no certificate was seen")
