@@ -28,6 +28,7 @@ package dnssec
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -108,14 +109,14 @@ type Validator struct {
 	now      func() time.Time
 	limits   Limits
 
-	top  *memory // of the root and the zones right below it
-	deep *memory // of all others
+	mu   sync.Mutex
+	cuts map[string]cut // what was proven of names
 }
 
 // New makes a validator.
 func New(c Config) *Validator {
 	v := &Validator{exchange: c.Exchange, now: c.Now, limits: c.Limits.withDefaults(),
-		anchors: map[string][]*dns.DS{}, top: newMemory(), deep: newMemory()}
+		anchors: map[string][]*dns.DS{}, cuts: map[string]cut{}}
 	if v.now == nil {
 		v.now = time.Now
 	}
@@ -130,11 +131,10 @@ func New(c Config) *Validator {
 }
 
 // Over gives a validator that asks by another exchange, such as one of another Tor
-// isolation. What is known of the root and of the zones right below it is known to
-// both, as everybody asks for that. The memory is empty otherwise: from what is not
-// asked for again, a resolver could tell that two circuits are of one machine.
+// isolation. Its memory is empty, and not shared: from what is not asked for again, be
+// it the root's keys, a resolver could tell that two circuits are of one machine.
 func (v *Validator) Over(e Exchange) *Validator {
-	return &Validator{exchange: e, anchors: v.anchors, now: v.now, limits: v.limits, top: v.top, deep: newMemory()}
+	return &Validator{exchange: e, anchors: v.anchors, now: v.now, limits: v.limits, cuts: map[string]cut{}}
 }
 
 // Result is what a lookup found.

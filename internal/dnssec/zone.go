@@ -3,7 +3,6 @@ package dnssec
 import (
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -40,40 +39,22 @@ const (
 	maxCuts = 1024
 )
 
-// memory is what was proven of names.
-type memory struct {
-	mu   sync.Mutex
-	cuts map[string]cut
-}
-
-func newMemory() *memory { return &memory{cuts: map[string]cut{}} }
-
-// memory gives the one for a name.
-func (v *Validator) memory(name string) *memory {
-	if dns.CountLabel(name) <= 1 {
-		return v.top
-	}
-	return v.deep
-}
-
 // cached gives what is known of a name.
 func (v *Validator) cached(name string, now time.Time) (cut, bool) {
-	m := v.memory(name)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c, ok := m.cuts[name]
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c, ok := v.cuts[name]
 	return c, ok && now.Before(c.until)
 }
 
 // remember keeps what was proven.
 func (v *Validator) remember(name string, c cut) {
-	m := v.memory(name)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.cuts) >= maxCuts {
-		clear(m.cuts) // it costs a few questions each, and no more
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.cuts) >= maxCuts {
+		clear(v.cuts) // it costs a few questions each, and no more
 	}
-	m.cuts[name] = c
+	v.cuts[name] = c
 }
 
 // zone walks from the trust anchor down to the zone that name is in. It stops
