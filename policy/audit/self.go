@@ -196,7 +196,8 @@ func askCA(j *judge) {
 	case left <= 0:
 		j.fail(c.Key.Path, "it ended on %s", c.NotAfter.UTC().Format(time.DateOnly)).at(High)
 	case !c.Constrained:
-		j.warn(c.Key.Path, "whoever steals it can issue for every name").at(High)
+		j.warn(c.Key.Path, "whoever steals it can issue for every name").at(High).Fix = fix("", "",
+			`bind it to your domains: [default] route = "block", and a section with a route for each of them; then xmpp-gw trust install`)
 	default:
 		j.pass(c.Key.Path, "%s, until %s", why, c.NotAfter.UTC().Format(time.DateOnly))
 	}
