@@ -170,6 +170,7 @@ func TestGoodServer(t *testing.T) {
 
 // TestBadServers makes one thing wrong at a time.
 func TestBadServers(t *testing.T) {
+	t.Parallel()
 	l := newLot(t)
 	right := l.cert(lab.CALeaf{Names: []string{domain}})
 	plainSASL := lab.FeatureSTARTTLS[:strings.Index(lab.FeatureSTARTTLS, "<required")] + "</starttls>" + lab.FeatureSASL("PLAIN")
@@ -332,6 +333,7 @@ func TestHostile(t *testing.T) {
 
 // TestWholeRun is more silent servers than there is time for one after the other.
 func TestWholeRun(t *testing.T) {
+	t.Parallel()
 	l := newLot(t)
 	var all []policy.Endpoint
 	for i := range maxEndpoints {
@@ -359,6 +361,7 @@ func TestWholeRun(t *testing.T) {
 
 // TestDNSFlood is a zone that names ten thousand hosts, and one that never answers.
 func TestDNSFlood(t *testing.T) {
+	t.Parallel()
 	n := &network{to: map[string]string{}}
 	var mu sync.Mutex
 	asked := 0

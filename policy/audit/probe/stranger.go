@@ -174,7 +174,7 @@ func (s spot) fill(ctx context.Context, seen *audit.Preauth) error {
 		select {
 		case <-over:
 		case <-ctx.Done():
-		case <-time.After(max(fillPatience, 2*patience)):
+		case <-time.After(untilHalf(ctx, max(fillPatience, 2*patience))):
 		}
 	}
 	met := ended.Load() || err != nil && ctx.Err() == nil
@@ -191,6 +191,14 @@ func (s spot) fill(ctx context.Context, seen *audit.Preauth) error {
 // fillPatience is how long a word against too large an element is waited for when all
 // of it was sent.
 const fillPatience = 2 * time.Second
+
+// untilHalf is a wait that leaves half of the time for a probe.
+func untilHalf(ctx context.Context, wait time.Duration) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return min(wait, time.Until(end)/2)
+	}
+	return wait
+}
 
 // pour writes the element: a piece, and then each time as much as there is already,
 // so that the size at which it is stopped is known to a factor of two. Before each it
