@@ -166,7 +166,7 @@ func refuseUnsafe(ctx context.Context, s *settings, p paths, running []control.L
 	var why []string
 	for _, f := range audit.Judge(&audit.Observation{At: time.Now(), Self: seen}, checks) {
 		if f.Verdict == audit.Fail && f.Severity == audit.Critical {
-			why = append(why, fmt.Sprintf("%s: %s: %s", f.ID, f.Target, f.Evidence))
+			why = append(why, fmt.Sprintf("%s: %s: %s; %s", f.ID, f.Target, f.Evidence, f.Fix[""]))
 		}
 	}
 	if len(why) == 0 || ctx.Err() != nil {
@@ -180,6 +180,6 @@ func refuseUnsafe(ctx context.Context, s *settings, p paths, running []control.L
 	}
 	return &problem{
 		what: "this machine's set-up is not safe", why: strings.Join(why, "\n"), code: exitMistake,
-		hint: "`xmpp-gw check --self` says what to do about each; mode = \"report\" under [default] starts nevertheless",
+		hint: "`xmpp-gw check --self` says more; mode = \"report\" under [default] starts nevertheless",
 	}
 }

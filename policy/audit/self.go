@@ -160,6 +160,17 @@ func (f File) verdict() (v Verdict, why string) {
 	return Pass, fmt.Sprintf("mode %04o", f.Mode.Perm())
 }
 
+// remedy is the command that puts it right.
+func (f File) remedy() map[string]string {
+	switch {
+	case f.Err != "":
+		return nil
+	case !f.OwnOK:
+		return fix("", "", "sudo chown OWNER "+f.Path+" (the user that runs xmpp-gw)")
+	}
+	return fix("", "", fmt.Sprintf("chmod %03o %s", f.Mode.Perm()&f.Max.Perm(), f.Path))
+}
+
 func askFiles(j *judge) {
 	s := j.Self
 	if s.FilesErr != "" {
@@ -170,6 +181,7 @@ func askFiles(j *judge) {
 	for _, f := range s.Files {
 		v, why := f.verdict()
 		said := j.say(f.Path, v, "%s: %s", f.Is, why)
+		said.Fix = f.remedy()
 		if !f.Secret {
 			said.at(High)
 		}
@@ -192,7 +204,7 @@ func askCA(j *judge) {
 	v, why := c.Key.verdict()
 	switch left := c.NotAfter.Sub(j.At); {
 	case v != Pass:
-		j.say(c.Key.Path, v, "%s", why)
+		j.say(c.Key.Path, v, "%s", why).Fix = c.Key.remedy()
 	case left <= 0:
 		j.fail(c.Key.Path, "it ended on %s", c.NotAfter.UTC().Format(time.DateOnly)).at(High)
 	case !c.Constrained:

@@ -6,6 +6,23 @@ import (
 	"testing"
 )
 
+// TestRemedy: a file's fix is the command that puts it right.
+func TestRemedy(t *testing.T) {
+	for _, tt := range []struct {
+		file File
+		want string
+	}{
+		{File{Path: "/a", Mode: 0o644, Max: 0o600, OwnOK: true}, "chmod 600 /a"},
+		{File{Path: "/a", Mode: 0o777, Max: 0o700, OwnOK: true}, "chmod 700 /a"},
+		{File{Path: "/a", Mode: 0o664, Max: 0o640, OwnOK: true}, "chmod 640 /a"},
+		{File{Path: "/a", Mode: 0o600, Max: 0o600}, "sudo chown OWNER /a (the user that runs xmpp-gw)"},
+	} {
+		if got := tt.file.remedy()[""]; got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.file, got, tt.want)
+		}
+	}
+}
+
 // TestNotes: who logs in at the servers of each domain stands in every report for
 // people and in JSON, whatever is filtered.
 func TestNotes(t *testing.T) {
