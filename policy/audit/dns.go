@@ -10,10 +10,17 @@ import (
 // maxSRV is more SRV records than any service needs.
 const maxSRV = 32
 
+// What to do with a zone as a whole.
+const (
+	signZone  = "sign the zone, and hand its DS record to the parent zone (the registrar)"
+	renewZone = "renew the zone's signatures, and see that the parent's DS record names a key in use: delv DOMAIN shows where it breaks"
+)
+
 func dnsChecks() []question {
 	srv := func(id, label, asks string, rare bool, reference, port string) question {
 		return question{id, asks, Medium, reference,
-			fix("", "", "zone: "+label+".DOMAIN. 3600 IN SRV 5 1 "+port+" HOST.  ; HOST has A or AAAA, and is no CNAME"),
+			fix(map[string]string{"5223": prosodyDirect, "5270": prosodyDirectServers}[port], map[string]string{"5223": ejabberdDirect, "5270": ejabberdDirectServers}[port],
+				"zone: "+label+".DOMAIN. 3600 IN SRV 5 1 "+port+" HOST.  ; HOST has A or AAAA, and is no CNAME"),
 			func(j *judge) { askSRV(j, label, rare) }}
 	}
 	return []question{
@@ -23,8 +30,7 @@ func dnsChecks() []question {
 		srv("dns.srv.s2s-tls", "_xmpps-server._tcp", "SRV for servers with direct TLS leads somewhere", true, "XEP-0368 §3", "5270"),
 		{"dns.hostmeta", "host-meta names the WebSocket, over TLS only", Low, "XEP-0156 §2",
 			fix(prosodyHostMeta, ejabberdHostMeta, ""), askHostMeta},
-		{"dns.dnssec", "the domain's DNS is signed, and the signatures hold", High, "RFC 4035 §5",
-			fix("", "", "sign the zone, and hand its DS record to the parent zone (the registrar)"), askDNSSEC},
+		{"dns.dnssec", "the domain's DNS is signed, and the signatures hold", High, "RFC 4035 §5", fix("", "", signZone), askDNSSEC},
 		{"dane.tlsa", "TLSA records match the server's key", High, "RFC 7673 §3",
 			fix("", "", "zone: _PORT._tcp.HOST. 3600 IN TLSA 3 1 1 SHA256-OF-THE-KEY  ; in a signed zone; another for the next key before it is used"), askTLSA},
 		{"caa.present", "CAA says who may issue certificates", Medium, "RFC 8659 §4",
@@ -245,7 +251,7 @@ func askDNSSEC(j *judge) {
 		}
 	}
 	if bogus := by[Bogus]; len(bogus) > 0 {
-		j.fail(j.Domain, "bogus, so that who validates finds no server: %s", list(bogus, "")).Fix = fix("", "", "renew the zone's signatures, and see that the parent's DS record names a key in use: delv DOMAIN shows where it breaks")
+		j.fail(j.Domain, "bogus, so that who validates finds no server: %s", list(bogus, "")).Fix = fix("", "", renewZone)
 	}
 	if unclear := by[Indeterminate]; len(unclear) > 0 {
 		j.unknown(j.Domain, "not validated: %s", list(unclear, ""))

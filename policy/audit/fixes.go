@@ -157,6 +157,20 @@ const ejabberdContact = `modules:
         name: security-addresses
         urls: ["mailto:security@DOMAIN"]`
 
+const prosodyDirect = `c2s_direct_tls_ports = { 5223 }  -- Prosody 0.12 or newer`
+
+const prosodyDirectServers = `s2s_direct_tls_ports = { 5270 }  -- Prosody 0.12 or newer`
+
+const ejabberdDirect = `listen:
+  - port: 5223
+    module: ejabberd_c2s
+    tls: true`
+
+const ejabberdDirectServers = `listen:
+  - port: 5270
+    module: ejabberd_s2s_in
+    tls: true`
+
 const prosodyHostMeta = `modules_enabled = { "websocket", "http_altconnect" }
 -- http_altconnect comes with Prosody 13, before it is of prosody-modules; https://DOMAIN itself must lead to it`
 

@@ -3,12 +3,9 @@ package audit
 // What XEP-0479 asks for, as fixes.go has the rest.
 
 const prosodyCore = `modules_enabled = { "disco", "tls", "pep" }
-c2s_direct_tls_ports = { 5223 }  -- Prosody 0.12 or newer`
+` + prosodyDirect
 
-const ejabberdCore = `listen:
-  - port: 5223
-    module: ejabberd_c2s
-    tls: true
+const ejabberdCore = ejabberdDirect + `
 modules:
   mod_disco: {}
   mod_caps: {}

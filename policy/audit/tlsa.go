@@ -47,7 +47,7 @@ func askTLSA(j *judge) {
 			j.unknown(target, "TLSA was not asked for")
 			return
 		case a.Security == Bogus:
-			j.fail(target, "the TLSA answer is bogus: %s", a.Why)
+			j.fail(target, "the TLSA answer is bogus: %s", a.Why).Fix = fix("", "", renewZone)
 			return
 		case a.Err != "":
 			j.unknown(target, "TLSA: %s", a.Err)
@@ -78,14 +78,15 @@ func askTLSA(j *judge) {
 			case !r.Match(e.TLS.Chain, trusted, j.At):
 				continue
 			case a.Security != Secure:
-				j.warn(target, "%s matches, but DNS is not signed: it counts for nothing", r.Text()).at(Medium)
+				j.warn(target, "%s matches, but DNS is not signed: it counts for nothing", r.Text()).at(Medium).Fix = fix("", "", signZone)
 			case j.strayed(e):
-				j.warn(target, "%s matches, but the SRV records that name the host are not signed: it counts for nothing", r.Text()).at(Medium)
+				j.warn(target, "%s matches, but the SRV records that name the host are not signed: it counts for nothing", r.Text()).at(Medium).Fix = fix("", "", signZone)
 			default:
 				j.pass(target, "%s", r.Text())
 			}
 			return
 		}
-		j.fail(target, "no record matches the key, so that who uses DANE refuses: %s", list(a.Records, ""))
+		j.fail(target, "no record matches the key, so that who uses DANE refuses: %s", list(a.Records, "")).Fix =
+			fix("", "", "compare the records with the key on the server itself: if that is the one that was shown, the zone needs its record (TLSA 3 1 1 and the key's SHA-256); if not, somebody stands in between")
 	}, inDNS)
 }
