@@ -64,7 +64,7 @@ func (s *session) connect(ctx context.Context, d policy.Decision, isolation egre
 	up, err := s.dial(ctx, d, isolation, any, func(ctx context.Context, up *upstream) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel() // the second look has an end with the first
-		up.look = s.secondLook(ctx, d, up.endpoint, isolation)
+		up.look = s.secondLook(ctx, d, up, isolation)
 		return s.negotiateUpstream(ctx, up, d)
 	})
 	if err == nil {

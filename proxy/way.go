@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"xmpp-gw/internal/dane"
 	"xmpp-gw/internal/egress"
@@ -68,7 +69,7 @@ func needsProof(insecure error) error {
 }
 
 // askTLSA asks for the TLSA records of e where they may decide, beside what else goes
-// on; the function that it gives waits for them. Nil: nobody wants them.
+// on; the function that it gives waits for them, each time. Nil: nobody wants them.
 func (w *way) askTLSA(ctx context.Context, d policy.Decision, e policy.Endpoint) func() (*dane.Set, error) {
 	if !d.TLS.UsesTLSA() || d.SASL == policy.Passthrough || d.OnionProves(e) {
 		return nil
@@ -91,8 +92,8 @@ func (w *way) askTLSA(ctx context.Context, d policy.Decision, e policy.Endpoint)
 		a.set, a.err = w.secure.TLSA(ctx, e.Host, e.Port)
 		ch <- a
 	}()
-	return func() (*dane.Set, error) {
+	return sync.OnceValues(func() (*dane.Set, error) { // a second look waits for them too
 		a := <-ch
 		return &a.set, a.err
-	}
+	})
 }

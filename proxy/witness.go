@@ -17,16 +17,18 @@ import (
 // too long.
 const lookTime = 30 * time.Second
 
-// secondLook is a look at e's key over another circuit than isolation's, a new one
-// each time; nil for a route on which there are no circuits. With witness = "always"
-// it has begun when this returns, so that it costs little time; otherwise it begins
-// when it is called, which is seldom. It ends with ctx.
-func (s *session) secondLook(ctx context.Context, d policy.Decision, e policy.Endpoint, isolation egress.Isolation) tlsauth.Look {
-	if !d.Route.ViaTor() || d.Witness == policy.WitnessOff || e.Onion() {
+// secondLook is a look at the key of up's endpoint over another circuit than
+// isolation's, a new one each time; nil for a route on which there are no circuits, and
+// where nobody will ask. With witness = "always" it has begun when this returns, so
+// that it costs little time; otherwise it begins when it is called, which is seldom. It
+// ends with ctx.
+func (s *session) secondLook(ctx context.Context, d policy.Decision, up *upstream, isolation egress.Isolation) tlsauth.Look {
+	if !d.Route.ViaTor() || d.Witness == policy.WitnessOff || up.endpoint.Onion() || len(d.Pins) > 0 {
 		return nil
 	}
 	other := s.gw.cfg.Isolate("witness", isolation.User, randomID())
-	look := func(ctx context.Context) (string, error) { return s.look(ctx, d, e, other) }
+	first := upstream{endpoint: up.endpoint, tlsa: up.tlsa}
+	look := func(ctx context.Context) (string, error) { return s.look(ctx, d, first, other) }
 	if d.Witness != policy.WitnessAlways {
 		return look
 	}
@@ -49,19 +51,19 @@ func (s *session) secondLook(ctx context.Context, d policy.Decision, e policy.En
 	}
 }
 
-// look sees e's key once: of a server that proves the domain by its certificate, as
-// the first one did. It says nothing of the account, and asks for no more than the
-// handshake needs. It runs beside the session's negotiation, and changes nothing of
-// the session.
-func (s *session) look(ctx context.Context, d policy.Decision, e policy.Endpoint, isolation egress.Isolation) (string, error) {
-	d.TLS, d.Pin, d.SCT, d.Witness = policy.TLSVerify, policy.PinOff, policy.SCTOff, policy.WitnessOff
+// look sees a key where first goes, once: of a server that proves itself in the same
+// way, by its certificate or by the records that DNS has of it. It says nothing of the
+// account, and asks for no more than the handshake needs. It runs beside the session's
+// negotiation, and changes nothing of the session.
+func (s *session) look(ctx context.Context, d policy.Decision, first upstream, isolation egress.Isolation) (string, error) {
+	d.Pin, d.SCT, d.Witness = policy.PinOff, policy.SCTOff, policy.WitnessOff
 	d.ClientCert = "" // it would tell who looks
 	if d.Mode == policy.Report {
 		d.Mode, d.MinTLS, d.PQ = policy.Enforce, tls.VersionTLS12, policy.PQPrefer // objections are the first connection's
 	}
 	within, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	key, err := s.lookOver(within, d, e, isolation)
+	key, err := s.lookOver(within, d, first, isolation)
 	var way *egress.Error
 	switch {
 	case err != nil && ctx.Err() == nil && within.Err() != nil:
@@ -72,16 +74,16 @@ func (s *session) look(ctx context.Context, d policy.Decision, e policy.Endpoint
 	return key, err
 }
 
-func (s *session) lookOver(ctx context.Context, d policy.Decision, e policy.Endpoint, isolation egress.Isolation) (string, error) {
+func (s *session) lookOver(ctx context.Context, d policy.Decision, first upstream, isolation egress.Isolation) (string, error) {
 	dialer, err := s.live.Egress.Dialer(d.Route, isolation)
 	if err != nil {
 		return "", err
 	}
-	conn, err := dialer.DialContext(ctx, "tcp", e.Address())
+	conn, err := dialer.DialContext(ctx, "tcp", first.endpoint.Address())
 	if err != nil {
 		return "", err
 	}
-	up := &upstream{endpoint: e}
+	up := &upstream{endpoint: first.endpoint, tlsa: first.tlsa}
 	up.wire = wire.New(conn)
 	up.conn = up.wire
 	up.grant()

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -9,7 +12,10 @@ import (
 	"time"
 
 	"xmpp-gw/internal/ct"
+	"xmpp-gw/internal/dane"
+	"xmpp-gw/internal/dnssec"
 	"xmpp-gw/internal/egress"
+	"xmpp-gw/internal/resolve"
 	"xmpp-gw/internal/tlsauth"
 	"xmpp-gw/policy"
 	"xmpp-gw/tests/lab"
@@ -313,6 +319,62 @@ func TestLogs(t *testing.T) {
 			warned := strings.Contains(g.logs.String(), "public logs do not vouch")
 			if info.Logs != c.logs || warned != (name == "warn") || (len(info.Warnings) == 1) != warned || strings.Contains(g.logs.String(), testDomain) {
 				t.Errorf("%+v\n%s", info, g.logs)
+			}
+		})
+	}
+}
+
+// A server that TLSA records of its authority prove is looked at twice by the same
+// rules: its certificate may be for the host alone. One of whose own key there is a
+// record, or a pin, is looked at once.
+func TestWitnessTLSA(t *testing.T) {
+	ca, err := lab.NewCA()
+	check(t, err)
+	cert, err := ca.Leaf(lab.CALeaf{Names: []string{"xmpp." + testDomain}})
+	check(t, err)
+	server, err := lab.NewScript(func(c *lab.ScriptConn) {
+		c.Good(testDomain, cert, testUser, testPassword)
+		echo(c)
+	})
+	check(t, err)
+	t.Cleanup(server.Close)
+	for name, c := range map[string]struct {
+		usage    uint8
+		of       *x509.Certificate
+		pin      bool
+		captured string
+		looks    int // -1: as it comes
+		witness  string
+		told     string
+	}{
+		"authority":              {usage: dane.PKIXTA, of: ca.Certificate(), looks: 1, witness: "the same key over a second circuit"},
+		"authority, intercepted": {usage: dane.PKIXTA, of: ca.Certificate(), captured: "witness", looks: 1, told: "could not be seen over a second circuit"},
+		"key":                    {usage: dane.DANEEE, of: cert.Leaf, looks: -1, witness: "not asked: TLSA records in DNS prove the key"},
+		"pin":                    {usage: dane.DANEEE, of: cert.Leaf, pin: true, witness: "not asked: the key is one of pins"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tree *lab.SignedTree
+			r := newRiver(t, func(d *policy.Decision, conf *Config) {
+				d.TLS, d.DNSSEC, d.Witness = policy.TLSDANE, policy.DNSSECPrefer, policy.WitnessAlways
+				if c.pin {
+					d.Pins = []string{tlsauth.SPKI(cert.Leaf)}
+				}
+				conf.Roots.AddCert(ca.Certificate())
+				conf.Prover = func(context.Context, egress.Dialer) resolve.Prover {
+					return dnssec.New(dnssec.Config{Exchange: tree.Exchange, Anchors: tree.Anchors()})
+				}
+			})
+			sum := sha256.Sum256(c.of.RawSubjectPublicKeyInfo)
+			tree = lab.SignTree(time.Now(), lab.SignedZone{Name: testDomain + ".", Records: []string{
+				"xmpp." + testDomain + ". IN A 192.0.2.1",
+				fmt.Sprintf("_5222._tcp.xmpp.%s. IN TLSA %d 1 1 %x", testDomain, c.usage, sum)}})
+			r.socks.Map("xmpp."+testDomain+":5222", server.Addr())
+			if c.captured != "" {
+				r.set(c.captured, "-")
+			}
+			info, told := r.login()
+			if !strings.Contains(told, c.told) || c.told == "" && told != "" || info.Witness != c.witness || c.looks >= 0 && len(r.looks) != c.looks {
+				t.Errorf("told %q, witness %q, %d looks", told, info.Witness, len(r.looks))
 			}
 		})
 	}

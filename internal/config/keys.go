@@ -118,7 +118,7 @@ var ruleKeys = []key[target]{
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Binding.V, &t.rule.Binding.Source) }},
 	{"pin", `"tofu-warn"`, "The server's key is remembered at first use: off | tofu-warn | tofu-strict (a change ends the connection).",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.Pin.V, &t.rule.Pin.Source) }},
-	{"sct", `"warn"`, "A certificate that the public logs do not vouch for (Certificate Transparency): off | warn | require. A server that is proven by pin, TLSA, onion address or ca needs none.",
+	{"sct", `"warn"`, "A certificate that the public logs do not vouch for (Certificate Transparency): off | warn | require. A server that is proven by pins, an onion address, ca, or TLSA records of usage 2 or 3 needs none.",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.SCT.V, &t.rule.SCT.Source) }},
 	{"dns", `"dnssec-prefer"`, "What DNS says of where the server is: dnssec-prefer (proven, or from a part of the tree that nobody signs; what may be forged is refused) | dnssec-require (proven) | off (as it comes).",
 		func(t target, v value) error { return ruleText(t, v, &t.rule.DNSSEC.V, &t.rule.DNSSEC.Source) }},

@@ -9,19 +9,18 @@ import (
 )
 
 // logged asks whether public logs saw the certificate (RFC 6962), and whether its
-// authority took it back, where nothing but public authorities proves the server: any
-// of them, made to, could certify somebody else. It is called once that proof stands.
+// authority took it back, where nothing but authorities proves the server: any public
+// one, made to, could certify somebody else. It is called once that proof stands.
 func (v *verifier) logged(state tls.ConnectionState) error {
-	if v.way == nil {
-		v.logs.Text = "not asked: TLSA records in DNS prove the key"
-		return nil
-	}
 	if Staple(state.OCSPResponse, v.way, v.now) == StapleRevoked {
 		return &Error{Kind: ErrRevoked, What: "the certificate of the server of " + v.domain + " was revoked",
 			Why:  "its authority says so in the answer that the server itself shows (OCSP)",
 			Hint: "tell its operator over another way than this one: the key may be in other hands"}
 	}
 	switch {
+	case v.noLogs != "":
+		v.logs.Text = v.noLogs
+		return nil
 	case v.decision.SCT == policy.SCTOff:
 		v.logs.Text = `not asked: sct = "off"`
 		return nil

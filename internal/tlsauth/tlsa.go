@@ -1,8 +1,10 @@
 package tlsauth
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 
 	"xmpp-gw/internal/dane"
@@ -33,11 +35,14 @@ func (v *verifier) fits(leaf *x509.Certificate, more []*x509.Certificate) (strin
 	shown := append([]*x509.Certificate{readable(leaf, has)}, more...)
 	trusted, _ := v.chains(leaf, more, has)
 	var wrong error
-	for _, r := range v.records {
+	// First those that name the server's own key, which leave no room for another.
+	records := slices.SortedStableFunc(slices.Values(v.records), func(a, b dane.Record) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, r := range records {
 		if !r.Match(shown, trusted, v.now) {
 			continue
 		}
 		if r.EndEntity() {
+			v.noLogs, v.noLook = inDNS+"the key", inDNS+"the key"
 			return fmt.Sprintf("%s %s", r, v.hosts[0]), nil // RFC 7671 §5.1: whatever else it says
 		}
 		ways := trusted
@@ -46,6 +51,7 @@ func (v *verifier) fits(leaf *x509.Certificate, more []*x509.Certificate) (strin
 		}
 		name, err := v.named(has, ways)
 		if err == nil {
+			v.bounded(r, shown, trusted)
 			return fmt.Sprintf("%s %s, %s", r, v.hosts[0], name), nil
 		}
 		wrong = err
@@ -57,6 +63,36 @@ func (v *verifier) fits(leaf *x509.Certificate, more []*x509.Certificate) (strin
 		Why: fmt.Sprintf("it shows %s, which fits none of the TLSA records of %s (%s): either they are out of date, or somebody is in the middle",
 			v.spki, v.hosts[0], usages(v.records)),
 		Hint: "ask its operator over another way than this one"}
+}
+
+const inDNS = "not asked: TLSA records in DNS prove "
+
+// bounded says what is still to be asked of the authority under a record that the
+// server fits: whatever a certificate by itself would be asked, but for what the record
+// rules out.
+func (v *verifier) bounded(r dane.Record, shown []*x509.Certificate, trusted [][]*x509.Certificate) {
+	v.way = shown
+	through := slices.IndexFunc(trusted, func(way []*x509.Certificate) bool { return slices.ContainsFunc(way[1:], r.Names) })
+	if through >= 0 {
+		v.way = trusted[through]
+	}
+	switch r.Usage {
+	case dane.PKIXEE:
+		v.way, v.noLook = trusted[0], inDNS+"the key"
+	case dane.DANETA:
+		v.noLogs = inDNS + "the authority" // RFC 7671 §4.2
+		if through < 0 {
+			v.noLook = v.noLogs // it is the domain's own, and no public one
+		}
+	}
+}
+
+// rank is low for a record of the server's own key.
+func rank(r dane.Record) int {
+	if r.Usage == dane.DANEEE || r.Usage == dane.PKIXEE {
+		return 0
+	}
+	return 1
 }
 
 // named demands that the certificate is for the account's domain, or for the host that

@@ -1,12 +1,16 @@
 package tlsauth
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"strings"
 	"testing"
+
+	"golang.org/x/crypto/ocsp"
 
 	"xmpp-gw/internal/dane"
 	"xmpp-gw/policy"
@@ -191,5 +195,71 @@ func TestTLSAKeys(t *testing.T) {
 	d.Pins = []string{SPKI(newLeaf(t, ca, lab.CALeaf{SelfSigned: true}).Leaf)}
 	if err := login(cert); !errors.Is(err, ErrPin) {
 		t.Errorf("another key than the pinned: %v", err)
+	}
+}
+
+// TestTLSAAuthority: a record that names an authority and not the key leaves room for
+// another certificate of that authority. What is asked of public authorities is asked
+// of it too.
+func TestTLSAAuthority(t *testing.T) {
+	public, own := newCA(t), newCA(t)
+	const key, authority = "not asked: TLSA records in DNS prove the key", "not asked: TLSA records in DNS prove the authority"
+	const unlogged, seen = "not vouched for", "the same key over a second circuit"
+	for _, c := range []struct {
+		usages  []uint8
+		ca      *lab.CA // public if nil
+		revoked bool
+		sct     policy.SCT
+		kind    error
+		logs    string
+		witness string
+	}{
+		{usages: []uint8{dane.PKIXTA}, sct: policy.SCTWarn, logs: unlogged, witness: seen},
+		{usages: []uint8{dane.PKIXTA}, sct: policy.SCTRequire, kind: ErrUnlogged},
+		{usages: []uint8{dane.PKIXTA}, sct: policy.SCTOff, revoked: true, kind: ErrRevoked},
+		{usages: []uint8{dane.PKIXEE}, sct: policy.SCTWarn, logs: unlogged, witness: key},
+		{usages: []uint8{dane.PKIXEE}, sct: policy.SCTRequire, kind: ErrUnlogged},
+		{usages: []uint8{dane.PKIXEE}, sct: policy.SCTOff, revoked: true, kind: ErrRevoked},
+		{usages: []uint8{dane.DANETA}, sct: policy.SCTRequire, logs: authority, witness: seen}, // RFC 7671 §4.2
+		{usages: []uint8{dane.DANETA}, sct: policy.SCTOff, revoked: true, kind: ErrRevoked},
+		{usages: []uint8{dane.DANETA}, ca: own, sct: policy.SCTRequire, logs: authority, witness: authority},
+		{usages: []uint8{dane.DANETA}, ca: own, sct: policy.SCTOff, revoked: true, kind: ErrRevoked},
+		{usages: []uint8{dane.DANEEE}, sct: policy.SCTRequire, revoked: true, logs: key, witness: key}, // RFC 7671 §5.1
+		{usages: []uint8{dane.PKIXTA, dane.DANEEE}, sct: policy.SCTRequire, logs: key, witness: key},
+		{usages: []uint8{dane.DANEEE, dane.PKIXTA}, sct: policy.SCTRequire, logs: key, witness: key},
+		{usages: []uint8{dane.DANETA, dane.PKIXEE}, sct: policy.SCTWarn, logs: unlogged, witness: key},
+	} {
+		ca := c.ca
+		if ca == nil {
+			ca = public
+		}
+		cert := newLeaf(t, ca, lab.CALeaf{Names: []string{domain}})
+		cert.Certificate = append(cert.Certificate[:1:1], ca.Certificate().Raw)
+		if c.revoked {
+			staple, err := ca.Staple(cert.Leaf, lab.CAStaple{Status: ocsp.Revoked})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cert.OCSPStaple = staple
+		}
+		tlsa := set()
+		for _, usage := range c.usages {
+			of := cert.Leaf
+			if usage == dane.PKIXTA || usage == dane.DANETA {
+				of = ca.Certificate()
+			}
+			tlsa.Records = append(tlsa.Records, record(usage, of))
+		}
+		d := decision()
+		d.TLS, d.SCT, d.Witness = policy.TLSDANEOnly, c.sct, policy.WitnessAlways
+		look := func(context.Context) (string, error) { return SPKI(cert.Leaf), nil }
+		r, err := meet(t, Options{Decision: d, Endpoint: starttls, Roots: public.Pool(), TLSA: tlsa, Witness: look}, serverWith(cert))
+		if c.kind != nil {
+			wantError(t, err, c.kind, "")
+			continue
+		}
+		if err != nil || !strings.HasPrefix(r.Logs.Text, c.logs) || r.Witness.Text != c.witness {
+			t.Errorf("%+v: %v, %+v", c, err, r)
+		}
 	}
 }

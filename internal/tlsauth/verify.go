@@ -33,6 +33,8 @@ type verifier struct {
 	identity string
 	way      []*x509.Certificate // from the certificate to the authority that proves it; nil: something else does
 	own      bool                // that authority is the domain's own
+	noLogs   string              // why the logs need not be asked
+	noLook   string              // why no second look is needed
 	spki     string
 	pin      PinState
 	hold     bool // the key is not to be remembered

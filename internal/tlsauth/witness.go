@@ -9,7 +9,7 @@ import (
 )
 
 // A Look sees the key of the endpoint over another circuit than the connection's: a
-// pin of a server that proved the account's domain by its certificate there too.
+// pin of a server that proved itself there too.
 type Look func(ctx context.Context) (key string, err error)
 
 // witness compares the server's key with what a second look sees, before anything
@@ -80,8 +80,8 @@ func (v *verifier) twice(look Look) string {
 		return "not asked: the key is one of pins"
 	case v.endpoint.Onion():
 		return "not asked: nobody is between Tor and an onion address"
-	case v.way == nil:
-		return "not asked: TLSA records in DNS prove the key"
+	case v.noLook != "":
+		return v.noLook
 	case look == nil:
 		return "skipped: the route has no second circuit"
 	}
