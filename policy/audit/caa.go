@@ -56,7 +56,7 @@ func askCAA(j *judge) {
 	case len(may) == 0:
 		j.warn(j.Domain, "every certificate authority may issue: %s", list(j.DNS.CAA.Records, "no CAA record"))
 	case j.DNS.CAA.Security != Secure:
-		j.warn(j.Domain, "%s; but DNS is not signed, so that whoever forges it forges this", list(j.DNS.CAA.Records, "")).at(Low)
+		j.warn(j.Domain, "%s; but DNS is not signed, so that whoever forges it forges this", list(j.DNS.CAA.Records, "")).at(Low).Fix = fix("", "", signZone)
 	default:
 		j.pass(j.Domain, "%s", list(j.DNS.CAA.Records, ""))
 	}
@@ -85,7 +85,7 @@ func askCAAAccount(j *judge) {
 	case len(free) > 0:
 		j.warn(j.Domain, "any account of %s may issue", list(free, ""))
 	case j.DNS.CAA.Security != Secure:
-		j.warn(j.Domain, "bound to an account, but DNS is not signed").at(Low)
+		j.warn(j.Domain, "bound to an account, but DNS is not signed").at(Low).Fix = fix("", "", signZone)
 	case len(methods) > 0:
 		j.pass(j.Domain, "bound to an account of %s, by any method", list(methods, ""))
 	default:

@@ -129,12 +129,17 @@ listen:
   - port: 5222
     module: ejabberd_c2s
     max_stanza_size: 262144
-  - port: 5223
-    module: ejabberd_c2s
-    max_stanza_size: 262144
   - port: 5269
     module: ejabberd_s2s_in
     max_stanza_size: 524288`
+
+// ejabberdPreauthAt is the same for one port: an entry that is not there yet would
+// open another.
+const ejabberdPreauthAt = `negotiation_timeout: 30
+listen:
+  - port: %d
+    module: %s
+    max_stanza_size: %d`
 
 const prosodyLimits = `-- nothing to set: Prosody 13 or newer tells them`
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -151,21 +152,30 @@ func askHTTP(j *judge) {
 	}, overTCP)
 }
 
+// limit says what to change where a stranger met no limit.
+func (f *Finding) limit(e *Endpoint) {
+	module, size := "ejabberd_c2s", 256<<10
+	if e.Service == S2S {
+		module, size = "ejabberd_s2s_in", 512<<10
+	}
+	f.Fix = fix(f.Fix["prosody"], fmt.Sprintf(ejabberdPreauthAt, e.At.Port, module, size), f.Fix[""])
+}
+
 func askPreauth(j *judge) {
 	j.each("endpoint other than a WebSocket", func(e *Endpoint, target string) {
 		switch p := e.Preauth; {
 		case p == nil:
 			j.unknown(target, "it was not tried")
 		case p.Limited && p.Bytes > maxStrangerBytes:
-			j.warn(target, "ended after %d bytes in one element", p.Bytes)
+			j.warn(target, "ended after %d bytes in one element", p.Bytes).limit(e)
 		case p.Limited && p.Time > maxStrangerTime:
-			j.warn(target, "ended after %s without a login", p.Time.Round(time.Second))
+			j.warn(target, "ended after %s without a login", p.Time.Round(time.Second)).limit(e)
 		case p.Limited:
 			j.pass(target, "ended after %d bytes, %s", p.Bytes, p.Time.Round(time.Millisecond))
 		case p.Err != "":
 			j.unknown(target, "%s", p.Err)
 		default:
-			j.fail(target, "strangers can fill its memory: still open after %d bytes in one element, and %s", p.Bytes, p.Time.Round(time.Millisecond))
+			j.fail(target, "strangers can fill its memory: still open after %d bytes in one element, and %s", p.Bytes, p.Time.Round(time.Millisecond)).limit(e)
 		}
 	}, overTCP) // a frame of a WebSocket is a whole element
 }

@@ -27,7 +27,10 @@ func (j *judge) strayed(e *Endpoint) bool {
 
 // record is the line that is missing, with the key that the server showed if its
 // certificate is good: no other key is put into anybody's hands.
-func (j *judge) record(e *Endpoint) map[string]string {
+func (j *judge) record(e *Endpoint, security Security) map[string]string {
+	if security == Insecure {
+		return fix("", "", signZone+"; a TLSA record counts for something then")
+	}
 	if len(e.TLS.Chain) == 0 || e.TLS.ChainErr != "" || e.TLS.NameErr != "" {
 		return j.question.fix
 	}
@@ -53,7 +56,7 @@ func askTLSA(j *judge) {
 			j.unknown(target, "TLSA: %s", a.Err)
 			return
 		case a.Missing || len(a.Records) == 0:
-			j.warn(target, "no TLSA record").at(Low).Fix = j.record(e)
+			j.warn(target, "no TLSA record").at(Low).Fix = j.record(e, a.Security)
 			return
 		case len(e.TLS.Chain) == 0:
 			j.unknown(target, "no certificate was seen")
