@@ -83,11 +83,9 @@ func TestBadWeb(t *testing.T) {
 
 	raw := func(text, more string) func(*lab.ScriptConn, *lab.WebSocketConn) {
 		return func(_ *lab.ScriptConn, w *lab.WebSocketConn) {
-			for {
-				if _, err := w.Conn.Write([]byte(text)); err != nil || more == "" {
-					break
-				}
-				text = strings.Repeat(more, 4<<10/len(more))
+			_, err := w.Conn.Write([]byte(text))
+			for err == nil && more != "" {
+				_, err = w.Conn.Write([]byte(strings.Repeat(more, 4<<10/len(more))))
 			}
 			_, _ = w.Conn.Read(make([]byte, 1<<10))
 			time.Sleep(badStep) // open, so that it is not the end that is noticed
