@@ -39,6 +39,9 @@ func (s *session) way(ctx context.Context, d policy.Decision, isolation egress.I
 func (s *session) find(ctx context.Context, d policy.Decision, w *way, o resolve.Options) (found []policy.Endpoint, err error) {
 	switch d.DNSSEC {
 	case policy.DNSSECOff:
+		if d.TLS.UsesTLSA() { // of a host that anybody may have named; the rules refuse it too
+			break
+		}
 		return resolve.Discover(ctx, s.live.Lookup(w), d.Target.Domain, o)
 	case policy.DNSSECPrefer, policy.DNSSECRequire:
 		found, w.insecure, err = w.secure.Discover(ctx, d.Target.Domain, o)

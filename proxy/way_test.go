@@ -55,6 +55,9 @@ func TestDNSSEC(t *testing.T) {
 		{zone: forged, dns: policy.DNSSECRequire, tls: policy.TLSVerify, server: good, refusal: "somebody may be forging it"},
 		{zone: forged, dns: policy.DNSSECOff, tls: policy.TLSVerify, server: good, identity: "DNS-ID example.org"},
 		{zone: signed, dns: policy.DNSSECUnset, tls: policy.TLSVerify, server: good, refusal: "do not say what proof"},
+		// The rules refuse these two; whatever they were let in by, no proof is no proof.
+		{zone: signed, tlsa: right, dns: policy.DNSSECOff, tls: policy.TLSDANE, server: anybody, refusal: "do not say what proof"},
+		{zone: signed, tlsa: right, dns: policy.DNSSECOff, tls: policy.TLSDANEOnly, server: anybody, refusal: "do not say what proof"},
 
 		{zone: signed, tlsa: right, dns: policy.DNSSECPrefer, tls: policy.TLSDANE, server: anybody, identity: "DANE-EE xmpp.example.org"},
 		{zone: signed, tlsa: right, dns: policy.DNSSECPrefer, tls: policy.TLSDANEOnly, server: anybody, identity: "DANE-EE xmpp.example.org"},

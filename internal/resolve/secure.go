@@ -36,7 +36,7 @@ func (s Secure) Discover(ctx context.Context, domain string, o Options) (found [
 	found, err = Discover(ctx, n, domain, o)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.why != "" {
+	if n.insecure {
 		insecure = &Error{Kind: ErrInsecure, What: "what DNS says of the domain is not proven by DNSSEC", Why: n.why,
 			Hint: `the domain's operator can have it signed; until then a rule for the domain can say dns = "dnssec-prefer"`}
 	}
@@ -46,9 +46,10 @@ func (s Secure) Discover(ctx context.Context, domain string, o Options) (found [
 // noting is an SRVLookup that keeps why an answer is not proven. That there are no
 // records is taken like records are: only when it is proven, or nobody signs.
 type noting struct {
-	secure Secure
-	mu     sync.Mutex
-	why    string
+	secure   Secure
+	mu       sync.Mutex
+	insecure bool
+	why      string
 }
 
 func (n *noting) SRV(ctx context.Context, name string) ([]SRV, error) {
@@ -59,7 +60,7 @@ func (n *noting) SRV(ctx context.Context, name string) ([]SRV, error) {
 	res, err := n.secure.judged(ctx, name, typeSRV)
 	if err == nil && res.Security != dnssec.Secure {
 		n.mu.Lock()
-		n.why = res.Why
+		n.insecure, n.why = true, res.Why
 		n.mu.Unlock()
 	}
 	return toSRV(res.Records), err

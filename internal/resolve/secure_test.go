@@ -67,6 +67,21 @@ func TestSecureDiscovery(t *testing.T) {
 	}
 }
 
+// speechless says that nothing is signed, and not why.
+type speechless struct{}
+
+func (speechless) Lookup(context.Context, string, uint16) (dnssec.Result, error) {
+	return dnssec.Result{Security: dnssec.Insecure}, nil
+}
+
+// That something is not proven is not a question of what is said about it.
+func TestSecureSpeechless(t *testing.T) {
+	s := Secure{Prover: speechless{}}
+	if _, insecure, err := s.Discover(t.Context(), "good.example", Options{}); !errors.Is(insecure, ErrInsecure) || err != nil {
+		t.Errorf("%v, %v", insecure, err)
+	}
+}
+
 // A server that takes all signatures away looks like a tree that nobody signs, to
 // whoever does not start at the root.
 func TestSecureStripped(t *testing.T) {

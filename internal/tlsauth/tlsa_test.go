@@ -155,7 +155,7 @@ func TestTLSANotAsked(t *testing.T) {
 	for _, mode := range []policy.TLSMode{policy.TLSDANE, policy.TLSDANEOnly} {
 		d := decision()
 		d.TLS = mode
-		for _, tlsa := range []*dane.Set{nil, {Records: []dane.Record{record(dane.DANEEE, cert.Leaf)}}} {
+		for _, tlsa := range []*dane.Set{nil, {}, {Hosts: []string{starttls.Host}}, {Records: []dane.Record{record(dane.DANEEE, cert.Leaf)}}} {
 			_, err := meet(t, Options{Decision: d, Endpoint: starttls, Roots: ca.Pool(), TLSA: tlsa}, serverWith(cert))
 			wantError(t, err, ErrSettings, "TLSA records")
 		}

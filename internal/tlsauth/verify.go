@@ -81,7 +81,7 @@ func newVerifier(o Options) (*verifier, error) {
 		return nil, incomplete("whether its key is looked at twice (witness)")
 	case o.Endpoint.Transport != policy.STARTTLS && o.Endpoint.Transport != policy.DirectTLS && o.Endpoint.Transport != policy.WebSocket:
 		return nil, incomplete("how it speaks TLS")
-	case v.wantsTLSA() && o.TLSA == nil:
+	case v.wantsTLSA() && (o.TLSA == nil || len(o.TLSA.Records) == 0 && o.TLSA.Missing == ""): // nobody looked
 		return nil, incomplete("which TLSA records it has")
 	case d.TLS == policy.TLSPin && len(d.Pins) == 0:
 		return nil, no(`tls = "pin" is set and no pin is`, `add pins = ["sha256/…"] to `+v.section())
