@@ -30,7 +30,6 @@ package check
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -103,7 +102,7 @@ func TestServers(t *testing.T) {
 				defer mu.Unlock()
 				ran++
 				for _, id := range fixed {
-					shown[id+" "+v.kind()] = true
+					shown[id] = true
 				}
 			})
 		}
@@ -117,26 +116,30 @@ func TestServers(t *testing.T) {
 }
 
 // test looks at the server, then once more with the fixes that were printed, and
-// gives the ids of those that did what they should.
+// gives those that did what they should: "ID SERVER".
 func (v variant) test(t *testing.T, ca *lab.CA) (fixed []string) {
 	dir := t.TempDir()
 	key := certificates(t, ca, dir, v)
 	first := judge(t, ca, dir, key, v, nil)
 	got := golden(first)
-	if fixes := printed(first, v.kind()); len(fixes) > 0 {
+	fixes, lines := printed(first, v.kind()), records(first)
+	if len(fixes)+len(lines) > 0 {
 		if len(v.leaf.Names) > 0 {
 			v.leaf = lab.CALeaf{}
 			key = certificates(t, ca, dir, v) // what the authority gave when it was asked again
 		}
+		v.zone = append(slices.Clone(v.zone), lines...)
 		then := judge(t, ca, dir, key, v, fixes)
-		got += "\n# The fixes for " + v.kind() + ":\n#\n" + comment(fixes) + "\n# And then, what is different:\n\n" + changed(first, then)
+		got += "\n# The fixes for " + v.kind() + " and for the zone:\n#\n" + comment(append(fixes, lines...)) + "\n# And then, what is different:\n\n" + changed(first, then)
 		for _, f := range first {
-			switch {
-			case !settings(f.Fix[v.kind()]):
-			case mended(then, f):
-				fixed = append(fixed, f.ID)
-			case elsewhere[f.ID][v.kind()] == "":
-				t.Errorf("%s is still found at %s after the fix that is printed for it:\n%s", f.ID, f.Target, f.Fix[v.kind()])
+			for _, server := range []string{v.kind(), ""} {
+				switch {
+				case !settings(server, f.Fix[server]):
+				case mended(then, f):
+					fixed = append(fixed, f.ID+" "+server)
+				case elsewhere[f.ID][server] == "":
+					t.Errorf("%s is still found at %s after the fix that is printed for it:\n%s", f.ID, f.Target, f.Fix[server])
+				}
 			}
 		}
 	}
@@ -198,7 +201,7 @@ func judge(t *testing.T, ca *lab.CA, dir, key string, v variant, fixes []string)
 	}
 	seen, err := probe.Probe(t.Context(), probe.Target{Domain: domain}, probe.Options{
 		Login: login,
-		Via:   "direct", Dialer: ports(srv), Second: ports(srv), Lookup: validator.Lookup, Roots: roots(ca), S2S: true, Parallel: 16,
+		Via:   "direct", Dialer: ports(srv), Second: ports(srv), Lookup: validator.Lookup, Roots: ca.Pool(), S2S: true, Parallel: 16,
 		Progress: func(s string) { lines = append(lines, time.Since(begin).Round(10*time.Millisecond).String()+" "+s) },
 	})
 	if err != nil {
@@ -212,8 +215,6 @@ func judge(t *testing.T, ca *lab.CA, dir, key string, v variant, fixes []string)
 	})
 	return audit.NewReport(seen, audit.Judge(seen, audit.Checks())).Findings
 }
-
-func roots(ca *lab.CA) *x509.CertPool { return ca.Pool() }
 
 // zone is a signed tree with what a good server has in it.
 func zone(v variant, key string) *lab.SignedTree {
@@ -230,19 +231,10 @@ func zone(v variant, key string) *lab.SignedTree {
 			fmt.Sprintf("%s._tcp.%s. 300 IN SRV 0 5 %d %s.", s.label, domain, s.port, host),
 			fmt.Sprintf("_%d._tcp.%s. 300 IN TLSA 3 1 1 %s", s.port, host, key))
 	}
-	nameAndType := func(record string) string {
-		f := strings.Fields(record)
-		return f[0] + " " + f[3]
-	}
-	changes := v.zone
-	if v.kind() == "ejabberd" && len(changes) == 0 {
-		changes = []string{"_xmpps-server._tcp." + domain + ". 300 IN SRV 0 0 0 ."} // this version has no direct TLS for servers
-	}
-	for _, r := range changes {
-		records = slices.DeleteFunc(records, func(have string) bool { return nameAndType(have) == nameAndType(r) })
-	}
-	for _, r := range changes {
-		if !strings.HasSuffix(r, " NONE") {
+	for _, r := range v.zone {
+		f := strings.Fields(r)
+		records = slices.DeleteFunc(records, func(have string) bool { return strings.HasPrefix(have, f[0]+" ") && strings.Fields(have)[3] == f[3] })
+		if f[len(f)-1] != "NONE" {
 			records = append(records, r)
 		}
 	}
@@ -261,7 +253,8 @@ func ports(s *peers.Server) table {
 		host + ":5222": s.Place.StartTLS, host + ":5223": s.Place.DirectTLS,
 		host + ":5269": s.Place.More[0], host + ":5270": s.Place.More[1],
 		"alias." + domain + ":5222": s.Place.StartTLS,
-		domain + ":443":             s.Place.More[2], domain + ":5443": s.Place.More[3],
+		domain + ":5222":            s.Place.StartTLS, domain + ":5269": s.Place.More[0],
+		domain + ":443": s.Place.More[2],
 	}
 }
 

@@ -66,8 +66,8 @@ func TestFixesCanBePasted(t *testing.T) {
 // missing are the fixes that no variant showed, and nothing explains.
 func missing(shown map[string]bool) (ids []string) {
 	for _, c := range audit.Checks() {
-		for _, server := range []string{"prosody", "ejabberd"} {
-			if settings(c.Fix[server]) && !shown[c.ID+" "+server] && elsewhere[c.ID][server] == "" {
+		for _, server := range []string{"prosody", "ejabberd", ""} {
+			if settings(server, c.Fix[server]) && !shown[c.ID+" "+server] && elsewhere[c.ID][server] == "" {
 				ids = append(ids, c.ID+" "+server)
 			}
 		}

@@ -18,13 +18,15 @@ var differs = []struct {
 	what *regexp.Regexp
 	as   string
 }{
-	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "HASH"},
+	{hash, "HASH"},
 	{regexp.MustCompile(`\b20\d\d-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?( UTC|Z))?`), "DATE"},
 	{regexp.MustCompile(`(Prosody|ejabberd) \d[^ ]* \([^)]*\)`), "$1 VERSION (OS)"},
 	{regexp.MustCompile(`Test authority \w+`), "Test authority"},
 	{regexp.MustCompile(`ended after \d+ bytes, [0-9.a-zµ]+`), "ended"},
 	{regexp.MustCompile(`(still open after \d+ bytes in one element), and [0-9.a-zµ]+`), "$1"},
 }
+
+var hash = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
 
 var keys = regexp.MustCompile(`sha256/[A-Za-z0-9+/]{43}=`)
 
@@ -96,22 +98,34 @@ func printed(findings []audit.Finding, kind string) (fixes []string) {
 	return fixes
 }
 
-// mended reports whether nothing is found any more where f was.
-func mended(findings []audit.Finding, f audit.Finding) bool {
-	passed := false
-	for _, g := range findings {
-		if g.ID == f.ID && g.Target == f.Target {
-			if g.Verdict != audit.Pass {
-				return false
+// records are the lines for the zone that a report prints.
+func records(findings []audit.Finding) (lines []string) {
+	for _, f := range findings {
+		if line, ok := strings.CutPrefix(f.Fix[""], "zone: "); ok && settings("", f.Fix[""]) {
+			line, _, _ = strings.Cut(line, "  ;")
+			if line = strings.ReplaceAll(line, "HOST", host); !slices.Contains(lines, line) {
+				lines = append(lines, line)
 			}
-			passed = true
 		}
 	}
-	return passed
+	slices.Sort(lines)
+	return lines
 }
 
-// settings reports whether a fix sets anything: some say only what to update.
-func settings(fix string) bool {
+// mended reports whether f is not found any more: it passes, or there is no such
+// place now.
+func mended(findings []audit.Finding, f audit.Finding) bool {
+	return !slices.ContainsFunc(findings, func(g audit.Finding) bool {
+		return g.ID == f.ID && g.Target == f.Target && g.Verdict != audit.Pass
+	})
+}
+
+// settings reports whether a fix for a server, or for the zone, sets anything: some
+// say only what to update.
+func settings(server, fix string) bool {
+	if server == "" {
+		return strings.HasPrefix(fix, "zone: ") && !strings.Contains(fix, "SHA256-OF-THE-KEY") // of a key that was not proven
+	}
 	for l := range strings.Lines(fix) {
 		if l = strings.TrimSpace(l); l != "" && !strings.HasPrefix(l, "#") && (!strings.HasPrefix(l, "--") || command.MatchString(l)) {
 			return true
@@ -124,7 +138,7 @@ func comment(fixes []string) string {
 	var b strings.Builder
 	for _, f := range fixes {
 		for l := range strings.Lines(f) {
-			b.WriteString("#     " + strings.TrimRight(l, "\n") + "\n")
+			b.WriteString("#     " + hash.ReplaceAllString(strings.TrimRight(l, "\n"), "HASH") + "\n")
 		}
 	}
 	return b.String()

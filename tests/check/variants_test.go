@@ -40,11 +40,17 @@ c2s_ports = { }`},
 	{name: "prosody-dns", zone: []string{
 		"_xmpp-client._tcp.example.test. 300 IN SRV 0 5 5222 alias.example.test.",
 		"alias.example.test. 300 IN CNAME xmpp.example.test.",
+		"_5269._tcp.xmpp.example.test. 300 IN TLSA NONE",
 		"_5223._tcp.xmpp.example.test. 300 IN TLSA 3 1 1 0000000000000000000000000000000000000000000000000000000000000000",
 		`example.test. 300 IN CAA 128 issue "ca.test"`,
 	}},
 	{name: "prosody-bogus", spoil: func(z *lab.SignedZone) {
 		z.Begin, z.End = time.Now().Add(-72*time.Hour), time.Now().Add(-48*time.Hour)
+	}},
+	{name: "prosody-no-records", zone: []string{
+		"_xmpp-client._tcp.example.test. 300 IN SRV NONE", "_xmpps-client._tcp.example.test. 300 IN SRV NONE",
+		"_xmpp-server._tcp.example.test. 300 IN SRV NONE", "_xmpps-server._tcp.example.test. 300 IN SRV NONE",
+		"example.test. 300 IN CAA NONE",
 	}},
 	{name: "prosody-unsigned", spoil: func(z *lab.SignedZone) { z.Unsigned = true }},
 
@@ -54,7 +60,10 @@ modules_disabled = { "pep", "carbons", "blocklist", "smacks" }`},
 	{name: "ejabberd-good"},
 	{name: "ejabberd-expired", leaf: lab.CALeaf{Names: []string{host}, Expired: true}},
 	{name: "ejabberd-account", login: true, lines: "modules:\n  mod_version: {}\n"},
-	{name: "ejabberd-dead-record", zone: []string{"_xmpps-server._tcp.example.test. 300 IN SRV 0 5 5270 xmpp.example.test."}},
+	{name: "ejabberd-dead-record", without: []string{
+		"  - port: 5270\n    ip: \"127.0.0.1\"\n    module: ejabberd_s2s_in\n    tls: true\n    max_stanza_size: 524288\n",
+		"  - port: 5223\n    ip: \"127.0.0.1\"\n    module: ejabberd_c2s\n    tls: true\n    max_stanza_size: 262144\n",
+	}, zone: []string{"_xmpps-client._tcp.example.test. 300 IN SRV NONE"}},
 	{name: "ejabberd-no-host-meta", without: []string{"      /.well-known/host-meta: mod_host_meta\n      /.well-known/host-meta.json: mod_host_meta\n", "  mod_host_meta:\n    websocket_url: \"wss://example.test/ws\"\n"}},
 	{name: "ejabberd-old-web-tls", weak: true, without: []string{"    protocol_options: [no_sslv3, no_tlsv1, no_tlsv1_1]\n    ciphers: \"ECDHE+AESGCM:ECDHE+CHACHA20\"\n"}, lines: `
 listen:
