@@ -169,12 +169,14 @@ const prosodyDirectServers = `s2s_direct_tls_ports = { 5270 }  -- Prosody 0.12 o
 const ejabberdDirect = `listen:
   - port: 5223
     module: ejabberd_c2s
-    tls: true`
+    tls: true
+    max_stanza_size: 262144`
 
 const ejabberdDirectServers = `listen:
   - port: 5270
     module: ejabberd_s2s_in
-    tls: true`
+    tls: true
+    max_stanza_size: 524288`
 
 const prosodyHostMeta = `modules_enabled = { "websocket", "http_altconnect" }
 -- http_altconnect comes with Prosody 13, before it is of prosody-modules; https://DOMAIN itself must lead to it`
