@@ -64,8 +64,7 @@ type variant struct {
 	// weak lets OpenSSL do what Debian's does not do by itself.
 	weak bool
 
-	leaf  lab.CALeaf // the certificate; without names: a good one
-	other bool       // there is another good certificate, as "other.pem" and "other.key"
+	leaf lab.CALeaf // the certificate; without names: a good one
 
 	login bool // an account is looked through too
 
@@ -131,6 +130,11 @@ func (v variant) test(t *testing.T, ca *lab.CA) (fixed []string) {
 		v.zone = append(slices.Clone(v.zone), lines...)
 		then := judge(t, ca, dir, key, v, fixes)
 		got += "\n# The fixes for " + v.kind() + " and for the zone:\n#\n" + comment(append(fixes, lines...)) + "\n# And then, what is different:\n\n" + changed(first, then)
+		for _, f := range then {
+			if f.Verdict == audit.Fail && !failed(first, f) && elsewhere[f.ID][v.kind()] == "" {
+				t.Errorf("the fixes bring a failure: %s at %s: %s", f.ID, f.Target, f.Evidence)
+			}
+		}
 		for _, f := range first {
 			for _, server := range []string{v.kind(), ""} {
 				switch {

@@ -120,6 +120,13 @@ func mended(findings []audit.Finding, f audit.Finding) bool {
 	})
 }
 
+// failed reports whether f was a failure there before.
+func failed(findings []audit.Finding, f audit.Finding) bool {
+	return slices.ContainsFunc(findings, func(g audit.Finding) bool {
+		return g.ID == f.ID && g.Target == f.Target && g.Verdict == audit.Fail
+	})
+}
+
 // settings reports whether a fix for a server, or for the zone, sets anything: some
 // say only what to update.
 func settings(server, fix string) bool {
