@@ -21,14 +21,10 @@ func infoChecks() []question {
 }
 
 func askRegistration(j *judge) {
-	tried := 0
 	j.each("endpoint for clients", func(e *Endpoint, target string) {
-		r := e.Registration
-		if r == nil {
-			return
-		}
-		tried++
-		switch {
+		switch r := e.Registration; {
+		case r == nil:
+			j.unknown(target, "it was not tried, since no stream began")
 		case r.Err != "":
 			j.unknown(target, "%s", r.Err)
 		case !r.Offered:
@@ -46,9 +42,6 @@ func askRegistration(j *judge) {
 			j.fail(target, "open to everybody, spammers too; it asks for %s", list(r.Fields, "nothing"))
 		}
 	}, c2s)
-	if tried == 0 && len(j.findings) == 0 {
-		j.unknown(j.Domain, "it was not tried")
-	}
 }
 
 // takesInvitation reports whether a stream feature says that invitations are taken
@@ -58,16 +51,20 @@ func takesInvitation(feature string) bool {
 	return ns == "urn:xmpp:ibr-token:0" || ns == "urn:xmpp:invite"
 }
 
-// numbered finds a version in the name of a software.
+// numbered finds a version in the address of a software.
 var numbered = regexp.MustCompile(`[0-9]+\.[0-9]+`)
 
 func askVersion(j *judge) {
 	if l := j.Login; l != nil && l.Err == "" {
-		if numbered.MatchString(l.Software) {
+		switch {
+		case strings.ContainsAny(l.Software, "0123456789"):
 			j.warn(j.Domain, "it tells its version, and so which holes it has: %s", l.Software)
 			return
+		case l.SoftwareErr != "":
+			j.unknown(j.Domain, "what an account is told was not seen: %s", l.SoftwareErr)
+		default:
+			j.pass(j.Domain, "an account is told %s", list(keep([]string{l.Software}, notEmpty), "nothing"))
 		}
-		j.pass(j.Domain, "an account is told %s", list(keep([]string{l.Software}, notEmpty), "nothing"))
 	}
 	j.eachSecure("endpoint", func(e *Endpoint, s *Stream, target string) {
 		switch {

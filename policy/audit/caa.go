@@ -11,6 +11,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // issuing is one CAA property that lets somebody issue (RFC 8659 §4.2).
 type issuing struct {
 	ca         string // "" for nobody
+	wild       bool   // for wildcards alone, so that anybody may issue others (§4.3)
 	parameters map[string]string
 }
 
@@ -22,7 +23,7 @@ func parseCAA(record string) (i issuing, ok bool) {
 	}
 	_, value, _ := strings.Cut(record, fields[1])
 	parts := strings.Split(strings.Trim(strings.TrimSpace(value), `"`), ";")
-	i = issuing{ca: strings.TrimSpace(parts[0]), parameters: map[string]string{}}
+	i = issuing{ca: strings.TrimSpace(parts[0]), wild: strings.EqualFold(fields[1], "issuewild"), parameters: map[string]string{}}
 	for _, p := range parts[1:] {
 		if name, v, ok := strings.Cut(p, "="); ok {
 			i.parameters[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(v)
@@ -31,8 +32,8 @@ func parseCAA(record string) (i issuing, ok bool) {
 	return i, true
 }
 
-// caa gives what may issue; ok is false when that was said to be unknown or not to
-// apply.
+// caa gives what may issue, nothing if anybody may; ok is false when that was said to
+// be unknown or not to apply.
 func (j *judge) caa() (list []issuing, ok bool) {
 	if j.noDNS() {
 		return nil, false
@@ -41,10 +42,15 @@ func (j *judge) caa() (list []issuing, ok bool) {
 		j.unknown(j.Domain, "CAA: %s", why)
 		return nil, false
 	}
+	free := true
 	for _, r := range j.DNS.CAA.Records {
 		if i, ok := parseCAA(r); ok {
 			list = append(list, i)
+			free = free && i.wild
 		}
+	}
+	if free {
+		list = nil
 	}
 	return list, true
 }
@@ -88,6 +94,8 @@ func askCAAAccount(j *judge) {
 		j.warn(j.Domain, "bound to an account, but DNS is not signed").at(Low).Fix = fix("", "", signZone)
 	case len(methods) > 0:
 		j.pass(j.Domain, "bound to an account of %s, by any method", list(methods, ""))
+	case !slices.ContainsFunc(may, func(i issuing) bool { return i.ca != "" }):
+		j.pass(j.Domain, "nobody may issue")
 	default:
 		j.pass(j.Domain, "bound to an account and a method")
 	}

@@ -98,13 +98,20 @@ func askExpiry(j *judge) {
 
 func askKey(j *judge) {
 	j.eachLeaf(func(e *Endpoint, leaf *x509.Certificate, target string) {
+		way := e.TLS.Verified // what else was shown nobody relies on
+		if len(way) == 0 {
+			way = e.TLS.Chain
+		}
 		name, strong := keyOf(leaf)
-		switch {
-		case !strong:
+		if !strong {
 			j.fail(target, "%s", name)
 			return
 		}
-		for _, c := range e.TLS.Chain {
+		for _, c := range way {
+			if name, strong := keyOf(c); !strong {
+				j.fail(target, "%s of %s", name, c.Subject)
+				return
+			}
 			root := c.Subject.String() == c.Issuer.String() // nobody checks the signature of a root
 			switch c.SignatureAlgorithm {
 			case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:

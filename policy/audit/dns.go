@@ -101,7 +101,7 @@ func askSRV(j *judge, label string, rare bool) {
 	switch {
 	case len(records) == 0 && rare:
 		j.warn(target, "no record: clients and servers do not find direct TLS").at(Low)
-	case len(records) == 0 && (j.DNS.Address.Missing || len(j.DNS.Address.Records) == 0 && j.DNS.Address.Err == ""):
+	case len(records) == 0 && len(j.DNS.Address.Records) == 0 && j.DNS.Address.unusable() == "":
 		j.fail(target, "no record, and %s has no address either", j.Domain)
 	case len(records) == 0:
 		j.warn(target, "no record: others fall back to the default port of %s", j.Domain).Reference = "RFC 6120 §3.2.2"
@@ -183,7 +183,10 @@ func askHostMeta(j *judge) {
 		return
 	}
 	links := slices.Concat(h.XMLLinks, h.JSONLinks)
-	clear := keep(links, func(l string) bool { return !strings.HasPrefix(l, "wss://") && !strings.HasPrefix(l, "https://") })
+	clear := keep(links, func(l string) bool {
+		scheme, _, _ := strings.Cut(strings.ToLower(l), "://")
+		return scheme != "wss" && scheme != "https"
+	})
 	got := func(err string, missing bool) bool { return err == "" && !missing }
 	xml, json := got(h.XMLErr, h.XMLMissing), got(h.JSONErr, h.JSONMissing)
 	sorted := func(l []string) []string { l = slices.Clone(l); slices.Sort(l); return slices.Compact(l) }

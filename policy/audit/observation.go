@@ -104,6 +104,7 @@ type Endpoint struct {
 	Preauth      *Preauth
 	HTTP         string // first line of the answer to an HTTP request, "" for none
 	HTTPTried    bool   // an HTTP request was sent
+	HTTPClosed   bool   // and the connection ended behind the answer
 	Registration *Registration
 
 	// Witness is the leaf's key (tlsauth.SPKI) over a second circuit; WitnessErr why
@@ -172,9 +173,9 @@ type Injection struct {
 
 // Preauth is what a stranger can make the server hold.
 type Preauth struct {
-	Bytes   int           // sent in one element when the server ended it
-	Time    time.Duration // open without a login when the server ended it
-	Limited bool          // either limit was met within what was tried
+	Bytes   int           // sent in one element when the server ended it, or in all
+	Time    time.Duration // how long one could be silent until the server ended it; zero: it did not
+	Limited bool          // the server ended it for the bytes
 	Err     string
 }
 
@@ -199,6 +200,8 @@ type Onion struct {
 	// together, TwinErr why they could not be compared.
 	TwinDiffers        []string
 	TwinProof, TwinErr string
+	// Err is why the first try failed, if it did.
+	Err string
 	// FirstKey and SecondKey are the SPKI over two circuits; both empty: nobody
 	// looked twice.
 	FirstKey, SecondKey string
@@ -225,9 +228,11 @@ type Login struct {
 	Components map[string]Disco // the items of the server, by address
 	Private    bool             // private storage answers (XEP-0049 §3), which not all servers tell
 	Software   string           // XEP-0092
-	Contacts   []string
-	Services   []string // hosts that upload slots and XEP-0215 name
-	Untold     []string // services that are there and did not tell their hosts, and why
+	// SoftwareErr is why it is not known what the server says of its software.
+	SoftwareErr string
+	Contacts    []string
+	Services    []string // hosts that upload slots and XEP-0215 name
+	Untold      []string // services that are there and did not tell their hosts, and why
 }
 
 // Disco is an answer to disco#info and disco#items.

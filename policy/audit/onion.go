@@ -52,6 +52,15 @@ func (j *judge) service() *Onion {
 	return nil
 }
 
+// why says why the service was not reached, where no reply of Tor's own does.
+func (o *Onion) why() string {
+	said := list(keep([]string{o.Err}, notEmpty), "it is not known why")
+	if o.Code == 0 {
+		return said
+	}
+	return fmt.Sprintf("SOCKS reply %02X, %s", o.Code, said)
+}
+
 func askDescriptor(j *judge) {
 	o := j.service()
 	if o == nil {
@@ -66,10 +75,10 @@ func askDescriptor(j *judge) {
 		j.fail(o.Address, "F1: its descriptor is invalid")
 	case o.Code == badAddress:
 		j.fail(o.Address, "F6: this is no onion address")
-	case o.Code > noDescriptor || o.Code == generalFailure || o.Code == refused:
+	case o.Code > noDescriptor && o.Code <= introTimeout || o.Code == generalFailure || o.Code == refused:
 		j.pass(o.Address, "found (SOCKS reply %02X)", o.Code)
 	default:
-		j.unknown(o.Address, "SOCKS reply %02X", o.Code)
+		j.unknown(o.Address, "%s", o.why())
 	}
 }
 
@@ -91,7 +100,7 @@ func askReach(j *judge) {
 	case o.Code == needsAuth || o.Code == wrongAuth:
 		j.unknown(o.Address, "%02X: it is for those with a key", o.Code)
 	default:
-		j.unknown(o.Address, "SOCKS reply %02X", o.Code)
+		j.unknown(o.Address, "%s", o.why())
 	}
 }
 
@@ -108,7 +117,7 @@ func askOnionAuth(j *judge) {
 	case o.Reached:
 		j.pass(o.Address, "no key is needed, or ours is accepted")
 	default:
-		j.unknown(o.Address, "it could not be reached (SOCKS reply %02X)", o.Code)
+		j.unknown(o.Address, "it could not be reached: %s", o.why())
 	}
 }
 
@@ -143,9 +152,12 @@ func askDeanon(j *judge) {
 			names = append(names, c)
 		}
 	}
-	seen := o.Reached
+	seen, unseen := false, ""
 	for i := range j.Endpoints {
 		e := &j.Endpoints[i]
+		if why := e.unseen(); e.Err == "" && why != "" {
+			unseen = e.At.String() + ": " + why
+		}
 		for _, s := range []*Stream{e.Plain, e.Secure, e.UnknownHost} {
 			if s != nil {
 				seen = seen || s.Err == ""
@@ -184,8 +196,10 @@ func askDeanon(j *judge) {
 	switch {
 	case len(names) > 0:
 		j.fail(o.Address, "%s", list(names, ""))
-	case !seen:
+	case !seen && !o.Reached:
 		j.unknown(o.Address, "it could not be reached")
+	case unseen != "" || !seen:
+		j.unknown(o.Address, "no name outside .onion was seen, but not all was: %s", list(keep([]string{unseen}, notEmpty), "no stream"))
 	case len(twin) > 0:
 		j.warn(o.Address, "names of its clearnet twin, or that it tells on purpose: %s", list(twin, "")).at(Low)
 	case j.Login != nil && j.Login.Err == "" && len(j.Login.Untold) > 0:

@@ -123,8 +123,8 @@ const (
 )
 
 // Exit is the exit code for a report: findings below the level do not count, nor do
-// those that are for information. What is unknown counts as a warning. With a policy,
-// what it is not met by counts, and nothing else.
+// those that are for information. What is unknown counts as a warning, as does that all
+// was skipped. With a policy, what it is not met by counts, and nothing else.
 func (r *Report) Exit(level Severity) int {
 	if !r.Connected {
 		return ExitNotThere
@@ -133,6 +133,9 @@ func (r *Report) Exit(level Severity) int {
 		return r.Met.exit()
 	}
 	code := ExitGood
+	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Verdict != Skip }) {
+		code = ExitWarnings // none of it was looked at, or applies
+	}
 	for _, f := range r.Findings {
 		if f.Severity >= max(level, Low) {
 			code = max(code, exitOf(f.Verdict))

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -30,16 +31,21 @@ func saslChecks() []question {
 // readable are the mechanisms that show the password, or what stands for it, to
 // whoever reads along.
 func readable(m string) bool {
-	return slices.Contains([]string{"PLAIN", "LOGIN", "X-OAUTH2", "OAUTHBEARER", "X-TOKEN", "X-FACEBOOK-PLATFORM"}, m)
+	return slices.Contains([]string{beforeSASL, "PLAIN", "LOGIN", "X-OAUTH2", "OAUTHBEARER", "X-TOKEN", "X-FACEBOOK-PLATFORM"}, m)
 }
 
-// outdated are the mechanisms that were taken back (RFC 6331, and CRAM-MD5, LOGIN
-// and NTLM, which never were for XMPP).
+// outdated are the mechanisms that were taken back (RFC 6331, XEP-0078, and CRAM-MD5,
+// LOGIN and NTLM, which never were for XMPP).
 func outdated(m string) bool {
-	return slices.Contains([]string{"DIGEST-MD5", "CRAM-MD5", "LOGIN", "NTLM", "X-OAUTH2"}, m)
+	return slices.Contains([]string{beforeSASL, "DIGEST-MD5", "CRAM-MD5", "LOGIN", "NTLM", "X-OAUTH2"}, m)
 }
 
-// offers are the mechanisms of a stream, of both kinds of SASL, each once.
+// beforeSASL is the login of XEP-0078, which is none of SASL's mechanisms: by password, in
+// the clear or nearly so.
+const beforeSASL = "jabber:iq:auth"
+
+// offers are the mechanisms of a stream, of both kinds of SASL, each once, and the login
+// that was before it.
 func (s *Stream) offers() []string {
 	all := slices.Concat(s.Mechanisms, s.SASL2)
 	for i := range all {
@@ -48,11 +54,22 @@ func (s *Stream) offers() []string {
 			all[i] = string(name[:maxName]) + "…" // or one of them hides the others
 		}
 	}
+	if slices.Contains(s.Features, "http://jabber.org/features/iq-auth auth") {
+		all = append(all, beforeSASL)
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-func isPlus(m string) bool { return isName(m) && strings.HasSuffix(m, "-PLUS") }
+// scramName is the name of a mechanism of SCRAM (RFC 5802 §4, RFC 7677 §3), with the
+// hash, and the end where it is bound to TLS.
+var scramName = regexp.MustCompile(`^SCRAM-(SHA-1|SHA-224|SHA-256|SHA-384|SHA-512|SHA3-(?:224|256|384|512))(-PLUS)?$`)
+
+func isSCRAM(m string) bool { return scramName.MatchString(m) }
+func isSHA1(m string) bool  { return strings.TrimSuffix(m, "-PLUS") == "SCRAM-SHA-1" }
+func isPlus(m string) bool {
+	return isSCRAM(m) && strings.HasSuffix(m, "-PLUS") || isName(m) && strings.HasPrefix(m, "GS2-") && strings.HasSuffix(m, "-PLUS")
+}
 
 func askPreTLS(j *judge) {
 	j.eachPlain("endpoint for clients with STARTTLS", func(e *Endpoint, s *Stream, target string) {
@@ -72,7 +89,7 @@ func askPostTLS(j *judge) {
 	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
 		offers := s.offers()
 		others := keep(offers, func(m string) bool { return isName(m) && !readable(m) && !outdated(m) && m != "ANONYMOUS" })
-		garbage := keep(offers, func(m string) bool { return !isName(m) })
+		garbage := keep(offers, func(m string) bool { return !isName(m) && m != beforeSASL })
 		switch bad := keep(offers, outdated); {
 		case len(offers) == 0:
 			j.fail(target, "no mechanism is offered, so nobody can log in")
@@ -99,12 +116,12 @@ func isName(m string) bool {
 func askSCRAM(j *judge) {
 	j.eachSecure("endpoint for clients", func(e *Endpoint, s *Stream, target string) {
 		offers := s.offers()
-		switch scram := keep(offers, func(m string) bool { return isName(m) && strings.HasPrefix(m, "SCRAM-SHA") }); {
+		switch scram := keep(offers, isSCRAM); {
 		case len(scram) == 0 && len(offers) > 0 && len(keep(offers, func(m string) bool { return m != "EXTERNAL" && m != "ANONYMOUS" })) == 0:
 			j.skip(target, "no passwords: %s", list(offers, ""))
 		case len(scram) == 0:
 			j.fail(target, "no SCRAM, so that the server sees every password: %s", list(offers, "nothing"))
-		case len(keep(scram, func(m string) bool { return !strings.HasPrefix(m, "SCRAM-SHA-1") })) == 0:
+		case len(keep(scram, isSHA1)) == len(scram):
 			j.warn(target, "SCRAM only with SHA-1: %s", list(scram, ""))
 		default:
 			j.pass(target, "%s", list(scram, ""))

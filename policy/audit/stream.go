@@ -3,9 +3,12 @@ package audit
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"xmpp-gw/policy"
 )
 
 // What a stranger should not be able to make a server hold.
@@ -40,20 +43,39 @@ func (e *Endpoint) streams() (began []*Stream) {
 	return began
 }
 
+// unseen is why the stream inside TLS, with which clients and servers go on, was not
+// seen; empty if it was, or if there is none.
+func (e *Endpoint) unseen() string {
+	switch {
+	case len(e.streams()) == 0:
+		return "no stream was seen"
+	case e.Secure != nil && e.Secure.Err != "":
+		return "no stream inside TLS: " + e.Secure.Err
+	case e.Secure == nil && e.TLS != nil && e.TLS.Err != "" && e.Plain != nil && e.Plain.StartTLS != "":
+		return "no stream inside TLS: " + e.TLS.Err
+	}
+	return ""
+}
+
+// passing are errors of a server that would, but cannot now: they say nothing of what
+// it was asked (RFC 6120 §4.9.3).
+func passing(condition string) bool {
+	return slices.Contains([]string{"connection-timeout", "internal-server-error", "reset", "resource-constraint", "system-shutdown"}, condition)
+}
+
 func askFrom(j *judge) {
 	j.each("endpoint", func(e *Endpoint, target string) {
 		began := e.streams()
-		if len(began) == 0 {
-			j.unknown(target, "no stream was seen")
-			return
-		}
 		var ids []string
+		if e.UnknownHost != nil && e.UnknownHost.ID != "" { // that of another connection
+			ids = append(ids, e.UnknownHost.ID)
+		}
 		for _, s := range began {
 			switch {
 			case s.From == "":
 				j.fail(target, "the stream has no from")
 				return
-			case !strings.EqualFold(strings.TrimSuffix(s.From, "."), j.Domain):
+			case normal(s.From) != j.Domain:
 				j.fail(target, "from is %q, and %q was asked", s.From, j.Domain)
 				return
 			case s.ID == "" || slices.Contains(ids, s.ID):
@@ -62,8 +84,21 @@ func askFrom(j *judge) {
 			}
 			ids = append(ids, s.ID)
 		}
+		if why := e.unseen(); why != "" {
+			j.unknown(target, "%s", why)
+			return
+		}
 		j.pass(target, "%s", began[0].From)
 	})
+}
+
+// normal is a domain as [Observation] has it, in lower case and in A-labels; what is none
+// stays as it is.
+func normal(domain string) string {
+	if n, err := policy.NormalizeDomain(domain); err == nil {
+		return n
+	}
+	return domain
 }
 
 func askUnknownHost(j *judge) {
@@ -73,6 +108,8 @@ func askUnknownHost(j *judge) {
 			j.unknown(target, "it was not tried")
 		case s.Error == "host-unknown" || s.Error == "host-gone":
 			j.pass(target, "%s", s.Error)
+		case passing(s.Error):
+			j.unknown(target, "the server ended the stream for another reason: %s", s.Error)
 		case s.Error != "":
 			j.pass(target, "refused, though with %s", s.Error)
 		case s.Err != "":
@@ -92,7 +129,7 @@ func hostOf(where string) string {
 	if host, _, err := net.SplitHostPort(where); err == nil {
 		where = host
 	}
-	return strings.ToLower(strings.Trim(strings.TrimSuffix(where, "."), "[]"))
+	return normal(strings.ToLower(strings.Trim(strings.TrimSuffix(where, "."), "[]")))
 }
 
 // within reports whether host is the domain or below it.
@@ -116,15 +153,14 @@ func askRedirect(j *judge) {
 		}
 	}
 	j.each("endpoint", func(e *Endpoint, target string) {
-		began := e.streams()
 		for i, s := range []*Stream{e.Plain, e.Secure} {
 			if s != nil && s.Elsewhere != "" {
 				seen(target, s.Elsewhere, []Severity{High, Medium}[i]) // before TLS anybody can say so
 				return
 			}
 		}
-		if len(began) == 0 {
-			j.unknown(target, "no stream was seen")
+		if why := e.unseen(); why != "" {
+			j.unknown(target, "%s", why)
 			return
 		}
 		j.pass(target, "nobody is sent elsewhere")
@@ -135,19 +171,25 @@ func askRedirect(j *judge) {
 	}
 }
 
+// refusedHTTP is how a server says that it takes no HTTP (RFC 9110 §15.5.1), where it
+// says so in HTTP.
+var refusedHTTP = regexp.MustCompile(`^HTTP/1\.[01] 400( |$)`)
+
 func askHTTP(j *judge) {
 	j.each("endpoint other than a WebSocket", func(e *Endpoint, target string) {
 		switch {
 		case !e.HTTPTried:
 			j.unknown(target, "it was not tried")
-		case strings.HasPrefix(strings.ToUpper(e.HTTP), "HTTP/"):
-			j.warn(target, "it answers a web browser, which pages elsewhere can use: %s", e.HTTP)
 		case e.HTTP == "":
 			j.pass(target, "no answer")
-		case strings.Contains(e.HTTP, "<stream:"): // with an id, another each time
+		case strings.Contains(e.HTTP, "<stream:"), strings.HasPrefix(e.HTTP, "<?xml"): // with an id, another each time
 			j.pass(target, "it answers with an XMPP stream")
+		case refusedHTTP.MatchString(e.HTTP) && e.HTTPClosed:
+			j.pass(target, "refused with %s", e.HTTP)
+		case refusedHTTP.MatchString(e.HTTP):
+			j.warn(target, "it refuses a web browser, and goes on to listen: %s", e.HTTP)
 		default:
-			j.pass(target, "%s", e.HTTP)
+			j.warn(target, "it answers a web browser, which pages elsewhere can use: %s", e.HTTP)
 		}
 	}, overTCP)
 }
@@ -161,6 +203,15 @@ func (f *Finding) limit(e *Endpoint) {
 	f.Fix = fix(f.Fix["prosody"], fmt.Sprintf(ejabberdPreauthAt, e.At.Port, module, size), f.Fix[""])
 }
 
+// silence says when a connection without a login was ended; nothing where it was not, for
+// as long as it was looked at.
+func (p *Preauth) silence() string {
+	if p.Time == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; a silent connection is ended after %s", p.Time.Round(100*time.Millisecond))
+}
+
 func askPreauth(j *judge) {
 	j.each("endpoint other than a WebSocket", func(e *Endpoint, target string) {
 		switch p := e.Preauth; {
@@ -170,12 +221,14 @@ func askPreauth(j *judge) {
 			j.warn(target, "ended after %d bytes in one element", p.Bytes).limit(e)
 		case p.Limited && p.Time > maxStrangerTime:
 			j.warn(target, "ended after %s without a login", p.Time.Round(time.Second)).limit(e)
+		case p.Limited && p.Bytes == 0:
+			j.pass(target, "ended at once")
 		case p.Limited:
-			j.pass(target, "ended after %d bytes, %s", p.Bytes, p.Time.Round(time.Millisecond))
+			j.pass(target, "ended after %d bytes in one element%s", p.Bytes, p.silence())
 		case p.Err != "":
 			j.unknown(target, "%s", p.Err)
 		default:
-			j.fail(target, "strangers can fill its memory: still open after %d bytes in one element, and %s", p.Bytes, p.Time.Round(time.Millisecond)).limit(e)
+			j.fail(target, "strangers can fill its memory: still open after %d bytes in one element%s", p.Bytes, p.silence()).limit(e)
 		}
 	}, overTCP) // a frame of a WebSocket is a whole element
 }

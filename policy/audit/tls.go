@@ -93,6 +93,16 @@ func (t *TLS) versions() (accepted []string) {
 	return accepted
 }
 
+// unasked are the versions of which no answer came.
+func (t *TLS) unasked() (names []string) {
+	for _, v := range []string{"1.0", "1.1", "1.2", "1.3"} {
+		if _, tried := t.Versions[v]; !tried {
+			names = append(names, "TLS "+v)
+		}
+	}
+	return names
+}
+
 // atWeb says what to change for a WebSocket, whose TLS ejabberd sets up apart.
 func atWeb(e *Endpoint, f *Finding) {
 	if e.At.Transport.OverWebSocket() {
@@ -103,13 +113,13 @@ func atWeb(e *Endpoint, f *Finding) {
 func askVersions(j *judge) {
 	j.eachTLS("endpoint with TLS", func(e *Endpoint, target string) {
 		accepted := e.TLS.versions()
-		untried := keep([]string{"1.0", "1.1", "1.2", "1.3"}, func(v string) bool { _, tried := e.TLS.Versions[v]; return !tried })
+		untried := e.TLS.unasked()
 		has := func(v string) bool { return slices.Contains(accepted, v) }
 		switch {
 		case has("1.0") || has("1.1"):
 			atWeb(e, j.fail(target, "accepts TLS %s; 1.0 and 1.1 are broken (RFC 8996)", list(accepted, "")))
 		case len(untried) > 0:
-			j.unknown(target, "not tried: TLS %s; accepts %s", list(untried, ""), list(accepted, "none of the others"))
+			j.unknown(target, "not answered: %s; accepts %s", list(untried, ""), list(accepted, "none of the others"))
 		case len(accepted) == 0:
 			j.fail(target, "accepts none of TLS 1.0 to 1.3")
 		case !has("1.3"):
@@ -151,8 +161,8 @@ func askCiphers(j *judge) {
 			atWeb(e, j.fail(target, "takes suites that are broken: %s", list(bad, "")))
 		case e.TLS.Accepted == nil:
 			j.unknown(target, "no cipher suite was tried")
-		case len(e.TLS.Untried) > 0:
-			j.unknown(target, "not answered: %s", list(e.TLS.Untried, ""))
+		case len(e.TLS.Untried)+len(e.TLS.unasked()) > 0:
+			j.unknown(target, "not answered: %s", list(slices.Concat(e.TLS.unasked(), e.TLS.Untried), ""))
 		case len(dated) > 0:
 			atWeb(e, j.warn(target, "takes suites without forward secrecy, with CBC or with short tags: %s", list(dated, "")).at(Low))
 		default:
@@ -206,14 +216,18 @@ func askInjection(j *judge) {
 			j.unknown(target, "%s", i.Err)
 		case e.TLS == nil || e.TLS.Err != "":
 			j.unknown(target, "TLS does not come about without it either") // so that its end says nothing
+		case e.UnknownHost == nil || e.UnknownHost.Error == "":
+			// What was put in names another domain, and only a server that knows its
+			// own shows by its answer what it read.
+			j.unknown(target, "it was not seen to refuse other domains, so that its answer does not tell which header it read")
 		default:
 			j.pass(target, "what was sent in the clear is gone")
 		}
 	})
 }
 
-// askSameKey compares what the endpoints show. One host has one key for each
-// algorithm; several hosts may have a key each.
+// askSameKey compares what the endpoints show, each with the first of its kind. One host
+// has one key for each algorithm; several hosts may have a key each.
 func askSameKey(j *judge) {
 	type seen struct {
 		e   *Endpoint
@@ -230,25 +244,32 @@ func askSameKey(j *judge) {
 	if len(all) == 0 {
 		return
 	}
+	kind := func(s seen) [3]any {
+		return [3]any{s.e.At.Host, s.e.TLS.Chain[0].PublicKeyAlgorithm, s.e.At.Transport.OverWebSocket()}
+	}
+	what := func(s seen) string { return s.e.At.String() + " " + s.key }
 	first := all[0]
 	var same, differ, elsewhere []string
-	for _, s := range all {
-		what := s.e.At.String() + " " + s.key
-		algorithm := s.e.TLS.Chain[0].PublicKeyAlgorithm == first.e.TLS.Chain[0].PublicKeyAlgorithm
+	alike := first // the one from which those differ
+	for i, s := range all {
+		k := slices.IndexFunc(all[:i], func(before seen) bool { return kind(before) == kind(s) })
 		switch {
+		case k >= 0 && overTCP(s.e) && all[k].key != s.key:
+			if len(differ) == 0 {
+				alike = all[k]
+			}
+			differ = append(differ, what(s))
 		case s.key == first.key:
-			same = append(same, what)
-		case s.e.At.Host == first.e.At.Host && algorithm && overTCP(s.e) && overTCP(first.e):
-			differ = append(differ, what)
+			same = append(same, what(s))
 		default:
-			elsewhere = append(elsewhere, what)
+			elsewhere = append(elsewhere, what(s))
 		}
 	}
 	switch {
 	case len(all) == 1:
 		j.skip(j.Domain, "only one endpoint showed a key: %s", same[0])
 	case len(differ) > 0:
-		j.fail(j.Domain, "somebody may stand in between: %s, but %s", same[0], list(differ, ""))
+		j.fail(j.Domain, "somebody may stand in between: %s, but %s", what(alike), list(differ, ""))
 	case len(elsewhere) > 0:
 		j.warn(j.Domain, "%s, but (another host, algorithm or transport) %s", same[0], list(elsewhere, "")).at(Medium)
 	default:

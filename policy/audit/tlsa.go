@@ -22,7 +22,10 @@ func (j *judge) strayed(e *Endpoint) bool {
 	if e.Service == S2S {
 		labels = []string{"_xmpp-server._tcp", "_xmpps-server._tcp"}
 	}
-	return e.Source == "SRV" && slices.ContainsFunc(labels, func(l string) bool { return j.DNS.SRV[l].Security == Insecure })
+	return e.Source == "SRV" && slices.ContainsFunc(labels, func(l string) bool {
+		a := j.DNS.SRV[l]
+		return a.Security == Insecure || a.Security != Secure && len(j.DNS.Records[l]) > 0
+	})
 }
 
 // record is the line that is missing, with the key that the server showed if its
@@ -83,7 +86,7 @@ func askTLSA(j *judge) {
 			case a.Security != Secure:
 				j.warn(target, "%s matches, but DNS is not signed: it counts for nothing", r.Text()).at(Medium).Fix = fix("", "", signZone)
 			case j.strayed(e):
-				j.warn(target, "%s matches, but the SRV records that name the host are not signed: it counts for nothing", r.Text()).at(Medium).Fix = fix("", "", signZone)
+				j.warn(target, "%s matches, but the SRV records that name the host are not proven: it counts for nothing", r.Text()).at(Medium).Fix = fix("", "", signZone)
 			default:
 				j.pass(target, "%s", r.Text())
 			}
