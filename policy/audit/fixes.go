@@ -70,7 +70,7 @@ const prosodyOutdated = `disable_sasl_mechanisms = { "DIGEST-MD5", "CRAM-MD5", "
 const ejabberdOutdated = `disable_sasl_mechanisms: [DIGEST-MD5, CRAM-MD5, LOGIN, X-OAUTH2]`
 
 const prosodySCRAM = `authentication = "internal_hashed"
-password_hash = "SHA-256"  -- who has a password kept as SHA-1 must set it again
+password_hash = "SHA-256"  -- Prosody 0.12 or newer; who has a password kept as SHA-1 must set it again
 disable_sasl_mechanisms = { "DIGEST-MD5", "CRAM-MD5", "LOGIN", "X-OAUTH2" }`
 
 const ejabberdSCRAM = `auth_password_format: scram
