@@ -71,7 +71,7 @@ type Options struct {
 	Proxied  bool // in ejabberd only: a third port, whose connections begin with a PROXY header
 
 	// Configure writes the server's whole configuration in place of the one that is
-	// made here; then the fields above, but for Domain, Cert, Key and Accounts, say
+	// made here; then the fields above, but for Domain, Cert, Key, Accounts and Weak, say
 	// nothing. Who writes it takes care that all stays within Place.
 	Configure func(Place) (string, error)
 
