@@ -24,7 +24,7 @@ func askRegistration(j *judge) {
 	j.each("endpoint for clients", func(e *Endpoint, target string) {
 		switch r := e.Registration; {
 		case r == nil:
-			j.unknown(target, "it was not tried, since no stream began")
+			j.unknown(target, "it was not tried: no stream inside TLS came to its features")
 		case r.Err != "":
 			j.unknown(target, "%s", r.Err)
 		case !r.Offered:

@@ -165,7 +165,7 @@ func askTargets(j *judge, target string, records []SRV) {
 // silent reports whether nobody answers at HOST:PORT, though the server does so
 // elsewhere: then it is not our way there that is broken.
 func (j *judge) silent(at string) bool {
-	here := func(e Endpoint) bool { return overTCP(&e) && e.At.Address() == at && e.Err != "" }
+	here := func(e Endpoint) bool { return overTCP(&e) && e.At.Address() == at && e.Err != "" && !e.Left }
 	return slices.ContainsFunc(j.Endpoints, here) && slices.ContainsFunc(j.Endpoints, func(e Endpoint) bool { return e.Err == "" })
 }
 

@@ -134,6 +134,10 @@ func (j *judge) each(what string, f func(e *Endpoint, target string), filters ..
 			continue
 		}
 		n++
+		if e.Left {
+			j.unknown(e.At.String(), "%s", e.Err)
+			continue
+		}
 		if e.Err != "" {
 			j.unknown(e.At.String(), "no connection: %s", e.Err)
 			continue
@@ -161,12 +165,12 @@ func (j *judge) eachTLS(what string, f func(e *Endpoint, target string), filters
 	}, append(filters, withTLS)...)
 }
 
-// eachSecure is each, for clients' endpoints whose stream inside TLS was seen. An
-// onion's WebSocket without TLS counts: what it shows is what a login gets.
+// eachSecure is each, for clients' endpoints whose stream inside TLS was seen. That of an
+// onion address without TLS counts: what it shows is what a login gets.
 func (j *judge) eachSecure(what string, f func(e *Endpoint, s *Stream, target string), filters ...filter) {
 	j.each(what, func(e *Endpoint, target string) {
 		s := e.Secure
-		if s == nil && e.At.Transport == policy.PlainWebSocket {
+		if s == nil && (e.At.Transport == policy.PlainWebSocket || e.At.Onion() && e.Plain != nil && e.Plain.StartTLS == "") {
 			s = e.Plain
 		}
 		switch {

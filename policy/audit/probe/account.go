@@ -10,6 +10,7 @@ import (
 
 	"xmpp-gw/internal/saslauth"
 	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/policy"
 	"xmpp-gw/policy/audit"
 )
 
@@ -63,14 +64,25 @@ func (r *run) visit(ctx context.Context, s spot, seen *audit.Login) (*tls.Connec
 
 // look asks, in four rounds, everything that an account may.
 func (e *entry) look(ctx context.Context, account string, seen *audit.Login) error {
+	domain := policy.DisplayDomain(e.domain) // as it stands in addresses
 	if err := e.ask(ctx,
-		&question{to: e.domain, kind: "get", payload: query(nsInfo), answer: func(n *xmppstream.Node, why string) {
+		&question{to: domain, kind: "get", payload: query(nsInfo), answer: func(n *xmppstream.Node, why string) {
 			readInfo(&seen.Server, n, why)
 			seen.Contacts = contacts(n.Child(nsInfo, "query"))
 		}},
 		&question{to: account, kind: "get", payload: query(nsInfo), answer: func(n *xmppstream.Node, why string) { readInfo(&seen.Account, n, why) }},
-		&question{to: e.domain, kind: "get", payload: query(nsItems), answer: func(n *xmppstream.Node, why string) { seen.Server.Items = items(n) }},
-		&question{to: e.domain, kind: "get", payload: query(nsVersion), answer: func(n *xmppstream.Node, why string) { seen.Software = software(n.Child(nsVersion, "query")) }},
+		&question{to: domain, kind: "get", payload: query(nsItems), answer: func(n *xmppstream.Node, why string) {
+			seen.Server.Items = items(n)
+			if why == noAnswer {
+				untold(seen, "items of the server", why)
+			}
+		}},
+		&question{to: domain, kind: "get", payload: query(nsVersion), answer: func(n *xmppstream.Node, why string) {
+			seen.Software = software(n.Child(nsVersion, "query"))
+			if why == noAnswer {
+				seen.SoftwareErr = why
+			}
+		}},
 		// Of a kind that nobody keeps, so that there is nothing to see.
 		&question{kind: "get", payload: "<query xmlns='" + nsPrivate + "'><none xmlns='urn:xmpp:none'/></query>", answer: func(n *xmppstream.Node, why string) {
 			seen.Private = n.Child(nsPrivate, "query") != nil
@@ -83,7 +95,7 @@ func (e *entry) look(ctx context.Context, account string, seen *audit.Login) err
 	var questions []*question
 	for _, item := range seen.Server.Items {
 		// An item elsewhere is another server's, which would learn of us.
-		if len(questions) == maxItems || !strings.HasSuffix(item, "."+e.domain) {
+		if len(questions) == maxItems || !strings.HasSuffix(item, "."+domain) {
 			continue
 		}
 		questions = append(questions, &question{to: item, kind: "get", payload: query(nsInfo), answer: func(n *xmppstream.Node, why string) {
@@ -94,7 +106,7 @@ func (e *entry) look(ctx context.Context, account string, seen *audit.Login) err
 	}
 	for _, version := range []string{"2", "1"} {
 		if ns := nsService + version; slices.Contains(seen.Server.Features, ns) {
-			questions = append(questions, &question{to: e.domain, kind: "get", payload: "<services xmlns='" + ns + "'/>", answer: func(n *xmppstream.Node, why string) {
+			questions = append(questions, &question{to: domain, kind: "get", payload: "<services xmlns='" + ns + "'/>", answer: func(n *xmppstream.Node, why string) {
 				untold(seen, "external services", why)
 				for _, s := range children(n.Child(ns, "services")) {
 					addService(seen, s.Attr("host"))
@@ -201,7 +213,7 @@ func (e *entry) slot(ctx context.Context, seen *audit.Login) error {
 		}
 	}
 	if slices.Contains(seen.Server.Features, nsUpload) {
-		at = e.domain
+		at = policy.DisplayDomain(e.domain)
 	}
 	if at == "" {
 		return nil

@@ -145,6 +145,9 @@ func (r *run) ask(ctx context.Context, name string, qtype uint16) (audit.Answer,
 	}
 	answer.Security, answer.Why = standing(found.Security), clip(found.Why)
 	answer.Missing, answer.CNAME = found.Missing, len(found.Aliases) > 0
+	if len(found.Records) > maxKept && qtype != dns.TypeSRV { // of which a check says itself that they are many
+		answer.Err = fmt.Sprintf("it has %d records, and %d are looked at", len(found.Records), maxKept)
+	}
 	for _, rr := range found.Records[:min(len(found.Records), maxKept)] {
 		answer.Records = append(answer.Records, data(rr))
 	}
@@ -209,9 +212,9 @@ func (r *run) addresses(ctx context.Context, host string) audit.Answer {
 func worse(a, b audit.Answer) bool {
 	rank := func(x audit.Answer) int {
 		if x.Err != "" {
-			return 0
+			return 1 // what is forged is worse than what is not there
 		}
-		return slices.Index([]audit.Security{audit.Bogus, audit.Indeterminate, audit.Insecure, audit.Secure}, x.Security) + 1
+		return 2 * slices.Index([]audit.Security{audit.Bogus, audit.Indeterminate, audit.Insecure, audit.Secure}, x.Security)
 	}
 	return rank(a) < rank(b)
 }
@@ -260,6 +263,13 @@ func (r *run) hostMeta(ctx context.Context) *audit.HostMeta {
 	seen.XMLErr, seen.XMLMissing = describe(found.XMLErr)
 	seen.JSONErr, seen.JSONMissing = describe(found.JSONErr)
 	seen.XMLLinks, seen.JSONLinks, seen.Native = links(found.XML), links(found.JSON), found.Native
+	few := func(n int, err *string) { // what is cut would hide a link
+		if n > maxKept && *err == "" {
+			*err = fmt.Sprintf("it has %d links, and %d are looked at", n, maxKept)
+		}
+	}
+	few(len(found.XML), &seen.XMLErr)
+	few(len(found.JSON), &seen.JSONErr)
 	return seen
 }
 
@@ -282,10 +292,14 @@ func (r *run) endpoints() []audit.Endpoint {
 	count := map[audit.Service]int{}
 	add := func(s audit.Service, at policy.Endpoint, source string) {
 		same := func(e audit.Endpoint) bool { return e.At == at && e.Service == s }
-		if count[s] < maxEndpoints && !slices.ContainsFunc(out, same) {
-			count[s]++
-			out = append(out, audit.Endpoint{At: at, Service: s, Source: source})
+		if count[s] > maxEndpoints || slices.ContainsFunc(out, same) {
+			return
 		}
+		e := audit.Endpoint{At: at, Service: s, Source: source}
+		if count[s]++; count[s] > maxEndpoints { // one stands for all of them
+			e.Left, e.Err = true, fmt.Sprintf("not looked at, nor what comes behind it: there are more than %d places", maxEndpoints)
+		}
+		out = append(out, e)
 	}
 	asked := map[audit.Service][]policy.Endpoint{audit.C2S: r.target.Endpoints, audit.S2S: r.target.ServerEndpoints}
 	for _, service := range []audit.Service{audit.C2S, audit.S2S} {

@@ -61,9 +61,8 @@ func (r *run) endpoint(ctx context.Context, e *audit.Endpoint) {
 		e.Preauth = &audit.Preauth{}
 		probe("limits", func(ctx context.Context) error { return s.fill(ctx, e.Preauth) }, &e.Preauth.Err)
 		var why string // the field that says whether it was sent is enough
-		probe("HTTP", func(ctx context.Context) (err error) {
-			e.HTTP, e.HTTPTried, err = s.http(ctx, roundTrip(took))
-			return err
+		probe("HTTP", func(ctx context.Context) error {
+			return s.http(ctx, roundTrip(took), e)
 		}, &why)
 	}
 	r.idle(ctx, s, e, wg.Wait)
@@ -92,6 +91,9 @@ func (r *run) first(ctx context.Context, s spot, e *audit.Endpoint) (time.Durati
 		return took, err
 	case err != nil:
 		e.TLS = &audit.TLS{Err: clip(reason(err))}
+		if errors.Is(err, errNoSTARTTLS) && e.At.Onion() && e.Service == audit.C2S { // where a login does without
+			e.Registration = l.register()
+		}
 		return took, nil
 	}
 	if e.At.Transport != policy.PlainWebSocket {

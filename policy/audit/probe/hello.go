@@ -33,15 +33,18 @@ func greet(conn net.Conn, version uint16, suites []uint16, name string, alpn []s
 	switch {
 	case err != nil && (over(err) || errors.Is(err, errNotTLS)):
 		// Some end the connection without an alert: ejabberd's fast_tls, for one.
-		return answer{}, &refusal{reason(err)}
+		return answer{}, &refusal{how: reason(err), ended: over(err)}
 	case err == nil && a.version != version:
-		return answer{}, &refusal{"it answers with TLS " + versionName(a.version)}
+		return answer{}, &refusal{how: "it answers with TLS " + versionName(a.version)}
 	}
 	return a, err
 }
 
 // refusal is a server that was asked and would not.
-type refusal struct{ how string }
+type refusal struct {
+	how   string
+	ended bool // it said nothing, and ended the connection
+}
 
 func (r *refusal) Error() string { return r.how }
 

@@ -112,7 +112,7 @@ func (r *run) door(ctx context.Context) (door, error) {
 	var late <-chan time.Time
 	begin := time.Now()
 	for i := range r.seen.Endpoints { // which others are writing to
-		if e := &r.seen.Endpoints[i]; e.Service != audit.C2S || guess(e) {
+		if e := &r.seen.Endpoints[i]; e.Service != audit.C2S || e.Left || guess(e) {
 			continue
 		}
 		select {

@@ -23,12 +23,13 @@ func onionOf(target Target, endpoints []audit.Endpoint) *audit.Onion {
 		if !policy.IsOnion(seen.Address) {
 			seen.Address = e.At.Host
 		}
-		if !tried {
-			tried, seen.Code = true, e.Code
+		ours := e.At.Host == seen.Address // not another of the domain's addresses
+		if ours && !tried {
+			tried, seen.Code, seen.Err = true, e.Code, e.Err
 		}
-		seen.Reached = seen.Reached || e.Plain != nil || e.TLS != nil || e.Secure != nil
+		seen.Reached = seen.Reached || ours && (e.Plain != nil || e.TLS != nil || e.Secure != nil)
 		looked := e.Witness != "" || e.WitnessErr != ""
-		if seen.FirstKey == "" && looked && e.TLS != nil && len(e.TLS.Chain) > 0 {
+		if ours && seen.FirstKey == "" && looked && e.TLS != nil && len(e.TLS.Chain) > 0 {
 			seen.FirstKey, seen.SecondKey = tlsauth.SPKI(e.TLS.Chain[0]), e.Witness
 		}
 		for _, place := range clearnet(e, target.Domain) {
@@ -58,8 +59,15 @@ func clearnet(e audit.Endpoint, domain string) []string {
 		for _, ip := range leaf.IPAddresses {
 			add("certificate", ip.String())
 		}
-		for _, name := range tlsauth.XMPPAddrs(leaf) {
+		for _, name := range slices.Concat(tlsauth.XMPPAddrs(leaf), leaf.EmailAddresses) {
 			add("certificate", name)
+		}
+		for _, name := range tlsauth.SRVNames(leaf) { // "_xmpp-client.NAME" (RFC 4985 §2)
+			_, host, _ := strings.Cut(name, ".")
+			add("certificate", host)
+		}
+		for _, u := range leaf.URIs {
+			add("certificate", u.String())
 		}
 		add("the certificate's common name", leaf.Subject.CommonName)
 	}
@@ -71,7 +79,7 @@ func clearnet(e audit.Endpoint, domain string) []string {
 	}
 	if e.Registration != nil {
 		for _, word := range strings.Fields(e.Registration.Instructions) {
-			if strings.Contains(word, "://") {
+			if strings.Contains(word, "://") || strings.Contains(word, "@") || strings.HasPrefix(word, "www.") {
 				add("registration form", word)
 			}
 		}

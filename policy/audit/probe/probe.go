@@ -87,7 +87,7 @@ type Options struct {
 const (
 	defaultBudget   = 60 * time.Second
 	defaultParallel = 8
-	maxEndpoints    = 12 // of one service; SRV records beyond that are not tried
+	maxEndpoints    = 12 // of one service; those beyond are only named
 	maxKept         = 32 // records of one answer that are kept
 	maxText         = 240
 )
@@ -176,7 +176,7 @@ func (r *run) all(ctx context.Context) {
 		wg.Go(func() { r.seen.Login = r.login(ctx) })
 	}
 	for i := range r.seen.Endpoints {
-		if !guess(&r.seen.Endpoints[i]) {
+		if !guess(&r.seen.Endpoints[i]) && !r.seen.Endpoints[i].Left {
 			wg.Go(func() { r.endpoint(ctx, &r.seen.Endpoints[i]) })
 		}
 	}

@@ -6,12 +6,14 @@ import (
 	"strings"
 
 	"xmpp-gw/internal/xmppstream"
+	"xmpp-gw/policy"
 	"xmpp-gw/policy/audit"
 )
 
 const (
 	nsForms = "jabber:x:data"
 	nsMedia = "urn:xmpp:media-element"
+	nsOOB   = "jabber:x:oob"
 	// registerID is that of the question about registration.
 	registerID = "form"
 )
@@ -21,7 +23,7 @@ const (
 func (l *line) register() *audit.Registration {
 	seen := &audit.Registration{}
 	_, err := io.WriteString(l.conn, "<iq xmlns='jabber:client' type='get' id='"+registerID+"' to='"+
-		string(xmppstream.Escape(nil, l.domain))+"'><query xmlns='"+xmppstream.NSRegister+"'/></iq>")
+		string(xmppstream.Escape(nil, policy.DisplayDomain(l.domain)))+"'><query xmlns='"+xmppstream.NSRegister+"'/></iq>")
 	for err == nil {
 		var e *xmppstream.Element
 		var n *xmppstream.Node
@@ -33,12 +35,19 @@ func (l *line) register() *audit.Registration {
 		}
 		switch {
 		case n.Is(xmppstream.NSStream, "error"):
-			// It ends whoever asks before a login: no form for strangers.
-			return seen
+			s := &audit.Stream{}
+			if readError(s, n); busy(s.Error) {
+				seen.Err = "the server ended the stream for another reason: " + s.Error
+			}
+			return seen // it ends whoever asks before a login: no form for strangers
 		case n.Name != "iq" || n.Attr("id") != registerID:
 			continue
 		case n.Attr("type") == "result":
 			readForm(seen, n.Child(xmppstream.NSRegister, "query"))
+		default:
+			if why := stanzaError(n); busy(why) {
+				seen.Err = "the server could not say: " + why
+			}
 		}
 		return seen
 	}
@@ -60,6 +69,9 @@ func readForm(seen *audit.Registration, query *xmppstream.Node) {
 		case c.Is(nsForms, "x"):
 			readFields(seen, c)
 		}
+	}
+	if web := query.Child(nsOOB, "x").ChildText(nsOOB, "url"); web != "" { // XEP-0077 §3.1.2
+		seen.Instructions = clip(strings.TrimSpace(seen.Instructions + " " + web))
 	}
 }
 

@@ -62,6 +62,10 @@ type server struct {
 	http    string // its answer to an HTTP request
 	hangUp  bool   // it ends what does not go on at once
 	error   string // it answers every header with this
+
+	excuse  string // what it says to a header that it did not take
+	busy    bool   // it has no form now
+	listens bool   // it goes on behind its answer to an HTTP request
 }
 
 const (
@@ -129,6 +133,9 @@ func (s server) stream(c *lab.ScriptConn, secure bool) {
 	switch {
 	case m[1] == "":
 		c.Send(or(s.http, s.header()+streamError(condition("not-well-formed"))))
+		if s.listens {
+			c.Hang()
+		}
 		return
 	case s.error != "":
 		c.Send(s.header() + streamError(s.error))
@@ -156,6 +163,12 @@ func (s server) stream(c *lab.ScriptConn, secure bool) {
 	m = c.Expect(`(` + begin + `)|<iq [^>]*id='([^']*)'.*</iq>|(<message [^>]*><body>)|(<stream:stream)`)
 	switch {
 	case s.wary && !strings.HasSuffix(m[1], "/>"):
+		if s.excuse != "" {
+			c.Send(lab.Proceed)
+			s.tls(c)
+			c.Send(s.header() + streamError(condition(s.excuse)))
+			return
+		}
 		c.Send(streamError(condition("policy-violation")))
 	case m[1] != "":
 		c.Send(lab.Proceed + s.clear)
@@ -163,6 +176,9 @@ func (s server) stream(c *lab.ScriptConn, secure bool) {
 		s.stream(c, true)
 	case m[2] != "" && s.form != "":
 		c.Send("<iq type='result' id='" + m[2] + "' from='" + domain + "'><query xmlns='jabber:iq:register'>" + s.form + "</query></iq>")
+		c.Hang()
+	case m[2] != "" && s.busy:
+		c.Send("<iq type='error' id='" + m[2] + "'><error type='wait'><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
 		c.Hang()
 	case m[2] != "":
 		c.Send("<iq type='error' id='" + m[2] + "' from='" + domain + "'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")

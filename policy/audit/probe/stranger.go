@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,8 @@ func (s spot) inject(ctx context.Context, seen *audit.Injection) error {
 		return errSlow
 	case answer.Error == "policy-violation" || answer.Error == "" && answer.From == "":
 		return nil // it noticed, or hung up
+	case busy(answer.Error):
+		return errors.New("the server ended the stream for another reason: " + answer.Error)
 	}
 	seen.Accepted = answer.Error != "" || strings.EqualFold(answer.From, injected)
 	return nil
@@ -92,6 +95,12 @@ func (l *line) afterClear(ctx context.Context, clear []byte) string {
 		return ""
 	}
 	return clip(string(clear))
+}
+
+// busy are errors, of streams or stanzas, of a server that would, but cannot now (RFC 6120
+// §4.9.3, §8.3.3): they say nothing of what it was asked.
+func busy(condition string) bool {
+	return slices.Contains([]string{"connection-timeout", "internal-server-error", "reset", "resource-constraint", "system-shutdown", "remote-server-timeout"}, condition)
 }
 
 // headerOf is the text of a stream header for a domain, without an XML declaration:
@@ -222,23 +231,28 @@ func pour(w io.Writer, sent *atomic.Int64, more func() bool) error {
 // http sends what a web browser would, to see whether the server can be made to
 // answer one (XEP-0206 apart, nothing on this port speaks it): where its first stream
 // header would go, so inside TLS with direct TLS.
-func (s spot) http(ctx context.Context, patience time.Duration) (first string, sent bool, err error) {
+func (s spot) http(ctx context.Context, patience time.Duration, e *audit.Endpoint) error {
 	l, err := s.begun(ctx)
 	if err != nil {
-		return "", false, err
+		return err
 	}
 	defer l.close()
 	if _, err := io.WriteString(l.conn, httpRequest(s.domain)); err != nil {
-		return "", false, err
+		return err
 	}
 	// A server that is silent waits for more, which is no answer.
 	timer := time.AfterFunc(patience, func() { _ = l.raw.SetReadDeadline(time.Unix(1, 0)) })
 	defer timer.Stop()
-	text, err := bufio.NewReaderSize(io.LimitReader(l.conn, maxText), maxText).ReadSlice('\n')
+	in := bufio.NewReaderSize(l.conn, maxText)
+	text, err := in.ReadSlice('\n')
 	if len(text) == 0 && ctx.Err() != nil {
-		return "", true, err
+		return err
 	}
-	return strings.TrimSpace(string(text)), true, nil
+	e.HTTP, e.HTTPTried = strings.TrimSpace(string(text)), true
+	timer.Reset(patience)
+	_, err = io.Copy(io.Discard, in) // which has an end: see bounded
+	e.HTTPClosed = err == nil || over(err)
+	return nil
 }
 
 // idle holds a connection without a login as long as the other probes go on, and
@@ -269,7 +283,7 @@ func (r *run) idle(ctx context.Context, s spot, e *audit.Endpoint, others func()
 	cancel()
 	<-done
 	if held > 0 {
-		e.Preauth.Time, e.Preauth.Limited = held, true
+		e.Preauth.Time = held
 	}
 }
 

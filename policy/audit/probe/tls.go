@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"xmpp-gw/internal/ct"
 	"xmpp-gw/internal/tlsauth"
+	"xmpp-gw/policy"
 	"xmpp-gw/policy/audit"
 )
 
@@ -173,6 +175,14 @@ func (r *run) greet(ctx context.Context, s spot, class string, version uint16, s
 	}
 	why := r.step(ctx, s.what(what), func(ctx context.Context) error {
 		a, err := s.greet(ctx, version, suites)
+		var no *refusal
+		if errors.As(err, &no) && no.ended && s.at.Transport != policy.STARTTLS {
+			// It may have had enough of us before it heard what we asked: a good
+			// handshake tells.
+			if _, err := s.handshake(ctx, nil); err != nil {
+				return err
+			}
+		}
 		if no, is := refused(err); is {
 			how = no
 			return nil
