@@ -239,7 +239,8 @@ func (j *checkJob) look(ctx context.Context, w *ways, l *look) (*audit.Report, e
 	client.Timeout = min(resolve.DefaultTimeout, budget/8) // so that the second server has its turn within a probe
 	o.Lookup = dnssec.New(dnssec.Config{Exchange: client.Exchange, Anchors: w.anchors}).Lookup
 	if l.password != nil {
-		o.Login = &probe.Login{JID: l.account, Password: l.password, Plain: d.AuthMin == policy.AuthPlain, Proves: d.OnionProves}
+		o.Login = &probe.Login{JID: l.account, Password: l.password, Plain: d.AuthMin == policy.AuthPlain,
+			Bound: d.AuthMin >= policy.AuthSCRAMPlus || d.Binding == policy.BindingRequire, Proves: d.OnionProves}
 	}
 	seen, err := probe.Probe(ctx, probe.Target{Domain: l.domain, Endpoints: d.Endpoints, Twin: j.twin(l.domain)}, o)
 	if err != nil {

@@ -35,6 +35,9 @@ type Login struct {
 	// Plain allows PLAIN where the server offers nothing better, as auth_min =
 	// "plain" does. Without, such a server is not logged in to.
 	Plain bool
+	// Bound asks for a login that is bound to TLS, as binding = "require" and auth_min =
+	// "scram-plus" do: a server that cannot is not logged in to.
+	Bound bool
 	// Proves says of an onion endpoint that its address alone proves the server, as
 	// policy.Decision.OnionProves does; nil: only the address that is the domain.
 	Proves func(policy.Endpoint) bool

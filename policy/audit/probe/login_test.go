@@ -97,6 +97,8 @@ func TestLogins(t *testing.T) {
 		{"PLAIN alone", house{mechanisms: []string{"PLAIN"}}, Login{}, failed, true, 0},
 		{"PLAIN alone, and allowed", house{mechanisms: []string{"PLAIN"}}, Login{Plain: true}, func(s *audit.Login) any { return s.Err + s.Mechanism + s.Protection }, "PLAINabsent", 1},
 		{"PLAIN beside SCRAM, and allowed", house{mechanisms: []string{"PLAIN", "SCRAM-SHA-256"}}, Login{Plain: true}, func(s *audit.Login) any { return s.Err + s.Mechanism }, "SCRAM-SHA-256", 1},
+		{"no -PLUS where there must be one", house{mechanisms: []string{"SCRAM-SHA-256"}}, Login{Bound: true}, failed, true, 0},
+		{"-PLUS where there must be one", house{}, Login{Bound: true}, func(s *audit.Login) any { return s.Err + s.Mechanism }, "SCRAM-SHA-256-PLUS", 2},
 		{"wrong password", house{}, Login{Password: []byte("wrong")}, failed, true, 1},
 		{"it does not know the password", house{fake: true}, Login{}, failed, true, 1},
 		{"self-signed", house{cert: l.cert(lab.CALeaf{Names: []string{domain}, SelfSigned: true})}, Login{}, failed, true, 0},

@@ -97,7 +97,10 @@ func (e *entry) authenticate(ctx context.Context, r *run) (saslauth.Outcome, err
 	if e.state == nil {
 		rules.Channel = saslauth.ChannelOnion
 	}
-	if r.Login.Plain {
+	switch {
+	case r.Login.Bound:
+		rules.Min, rules.Binding = policy.AuthSCRAMPlus, policy.BindingRequire
+	case r.Login.Plain:
 		rules.Min = policy.AuthPlain
 	}
 	cred := &saslauth.Credentials{Username: r.account.Localpart(), Password: slices.Clone(r.Login.Password)}
