@@ -166,15 +166,20 @@ func (r Record) Match(shown []*x509.Certificate, trusted [][]*x509.Certificate, 
 // above reports whether an authority that the record names is in the chain, and the
 // first certificate was issued below it.
 func (r Record) above(chain []*x509.Certificate, now time.Time) bool {
-	return slices.ContainsFunc(chain[1:], func(c *x509.Certificate) bool { return r.Names(c) && leadsTo(chain, c, now) })
-}
-
-func leadsTo(chain []*x509.Certificate, authority *x509.Certificate, now time.Time) bool {
-	roots, between := x509.NewCertPool(), x509.NewCertPool()
-	roots.AddCert(authority)
+	roots, between, named := x509.NewCertPool(), x509.NewCertPool(), false
 	for _, c := range chain[1:] {
-		between.AddCert(c)
+		if r.Names(c) {
+			roots.AddCert(c)
+			named = true
+		} else {
+			between.AddCert(c)
+		}
 	}
+	if !named {
+		return false
+	}
+	// Once for all that it names, as anybody can show hundreds with one key: the
+	// signatures that are tried are bounded for each call.
 	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	return err == nil

@@ -1,11 +1,16 @@
 package dane
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/hex"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -150,4 +155,39 @@ func FuzzParse(f *testing.F) {
 		}
 		Usable([]Record{r, r})
 	})
+}
+
+// Whoever has no key can show hundreds of certificates with the key of a record's
+// authority in them: telling that none of them signed anything must not take long.
+func TestManyAuthorities(t *testing.T) {
+	_, ca, _ := chain(t, lab.CALeaf{})
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := func(n int, subject pkix.Name, key any) *x509.Certificate {
+		t.Helper()
+		template := &x509.Certificate{SerialNumber: big.NewInt(int64(n)), Subject: subject, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			IsCA: true, BasicConstraintsValid: true, DNSNames: []string{"example.org"}}
+		der, err := x509.CreateCertificate(rand.Reader, template, &x509.Certificate{Subject: ca.Subject}, key, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	shown := []*x509.Certificate{made(1, pkix.Name{CommonName: "example.org"}, own.Public())}
+	for n := range 400 {
+		shown = append(shown, made(n+2, ca.Subject, ca.PublicKey))
+	}
+	begin := time.Now()
+	if of(DANETA, publicKey, sha2256, ca).Match(shown, nil, time.Now()) {
+		t.Error("a certificate that the authority did not sign")
+	}
+	if took := time.Since(begin); took > 500*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
 }
