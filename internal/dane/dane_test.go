@@ -187,7 +187,7 @@ func TestManyAuthorities(t *testing.T) {
 	if of(DANETA, publicKey, sha2256, ca).Match(shown, nil, time.Now()) {
 		t.Error("a certificate that the authority did not sign")
 	}
-	if took := time.Since(begin); took > 500*time.Millisecond {
+	if took := time.Since(begin); took > 3*time.Second {
 		t.Errorf("it took %v", took)
 	}
 }
