@@ -31,9 +31,12 @@ var elsewhere = map[string]map[string]string{
 
 // TestFixesCanBePasted parses what is printed with the languages' own parsers.
 func TestFixesCanBePasted(t *testing.T) {
+	if _, err := exec.LookPath("lua5.4"); err != nil {
+		t.Fatal("lua5.4 is not installed. Install it: apt-get install lua5.4 (Debian's prosody brings it)")
+	}
 	for _, c := range audit.Checks() {
 		if text, ok := c.Fix["prosody"]; ok {
-			cmd := exec.Command("lua5.4", "-e", "assert(load(io.read('a')))") // Prosody's, and so there with it
+			cmd := exec.Command("lua5.4", "-e", "assert(load(io.read('a')))")
 			cmd.Stdin = strings.NewReader(text)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v\n%s\n%s", c.ID, err, out, text)
