@@ -112,6 +112,10 @@ func testCheckEgress(t *testing.T) {
 	tool(t, "ip", "-6", "route", "replace", "default", "via", "fd77::99")
 	want("with a router that is not there", look(), audit.ExitFailures, map[string]string{"egress.dns": "fail", "egress.tcp": "pass", "egress.udp": "pass"})
 
+	// Silence means something only once it has lasted.
+	want("with such a router, and in haste", runCheck(t, "--egress", "--timeout", "1s", "--config", config, "--state-dir", dir), audit.ExitFailures,
+		map[string]string{"egress.tcp": "unknown", "egress.udp": "unknown"})
+
 	// Only the SOCKS port is left.
 	for _, rule := range []string{"rule add pref 10 to " + farIP + " ipproto tcp dport 9050 lookup main", "rule add pref 11 to " + nearIP + " lookup local",
 		"rule add pref 20 prohibit", "-6 rule add pref 20 prohibit"} {

@@ -57,15 +57,21 @@ func Escape(ctx context.Context, network string, to netip.AddrPort) (fate Fate, 
 const oneHop = 1
 
 // SystemResolvers are the addresses in a resolv.conf(5), the ones that programs
-// without a route of their own ask.
+// without a route of their own ask; without any, and without the file, that is one on
+// this machine.
 func SystemResolvers(file string) ([]netip.AddrPort, error) {
+	here := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53"), netip.MustParseAddrPort("[::1]:53")}
 	f, err := os.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return here, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	var list []netip.AddrPort
-	for lines := bufio.NewScanner(io.LimitReader(f, 64<<10)); lines.Scan(); {
+	lines := bufio.NewScanner(io.LimitReader(f, 64<<10))
+	for lines.Scan() {
 		words := strings.Fields(lines.Text())
 		if len(words) < 2 || words[0] != "nameserver" {
 			continue
@@ -74,7 +80,10 @@ func SystemResolvers(file string) ([]netip.AddrPort, error) {
 			list = append(list, netip.AddrPortFrom(ip, 53))
 		}
 	}
-	return list, nil
+	if len(list) == 0 && lines.Err() == nil {
+		list = here
+	}
+	return list, lines.Err()
 }
 
 // AskResolver asks a resolver for the name servers of the root. One elsewhere must
@@ -95,10 +104,13 @@ func AskResolver(ctx context.Context, resolver netip.AddrPort) (fate Fate, how s
 		if len(a.Answer) > 0 {
 			return Left, "it answered with the root's name servers: what it is asked, it asks others"
 		}
-		if resolver.Addr().IsLoopback() {
+		switch {
+		case !resolver.Addr().IsLoopback():
+			return Left, "it answered " + dns.RcodeToString[a.Rcode]
+		case a.Rcode == dns.RcodeRefused || a.Rcode == dns.RcodeNotImplemented:
 			return Held, "the resolver on this machine says " + dns.RcodeToString[a.Rcode] + " and asks nobody"
 		}
-		return Left, "it answered " + dns.RcodeToString[a.Rcode]
+		return FateUnknown, "the resolver on this machine says " + dns.RcodeToString[a.Rcode] + ", and may have asked others before it did"
 	}
 	return escapeUDP(ctx, resolver, question, 0, read)
 }
@@ -177,20 +189,24 @@ func loginOf(auth *proxy.Auth) Isolation {
 	return Isolation{User: auth.User, Password: auth.Password}
 }
 
-// stopped is the error of a system call as what stopped the try.
-func stopped(err error) string {
+// stopped is what the error of a system call means for a try. Only what says that
+// there is no way, or that it is forbidden, stopped it; a program that has no more
+// descriptors or memory was not stopped by anybody.
+func stopped(err error, to netip.AddrPort) (Fate, string) {
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return "this machine forbids it (" + err.Error() + ")"
+		return Held, "this machine forbids it (" + err.Error() + ")"
 	case errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EPROTONOSUPPORT):
-		return "this program may not open such a socket (" + err.Error() + ")"
+		return Held, "this program may not open such a socket (" + err.Error() + ")"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "no network path leads there"
+		return Held, "no network path leads there"
 	case errors.Is(err, syscall.ENETDOWN):
-		return "the network is down"
+		return Held, "the network is down"
+	case errors.Is(err, syscall.EINVAL) && !to.Addr().IsLinkLocalUnicast(): // of those it may be the interface that is not named
+		return Held, "the network path there ends on this machine"
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Err != nil {
 		err = op.Err
 	}
-	return err.Error()
+	return FateUnknown, "it could not be tried: " + err.Error()
 }

@@ -15,16 +15,23 @@ import (
 // escapePause is how often a try is looked at.
 const escapePause = 20 * time.Millisecond
 
+// escapePatience is how long silence must last to mean something: a neighbour that
+// is not there is given up after three seconds (arp(7), ucast_solicit).
+const escapePatience = escapeTime - escapeTime/8
+
 // openEscape opens a socket for a try, which tells what becomes of its packets
-// (ip(7), IP_RECVERR). hops bounds how far they go; 0 is the usual.
-func openEscape(kind int, to netip.AddrPort, hops int) (fd int, err error) {
+// (ip(7), IP_RECVERR). hops bounds how far they go; 0 is the usual. Where there is
+// none, fd is negative, and fate and how say what that means: a system that does not
+// let us listen has stopped nothing.
+func openEscape(kind int, to netip.AddrPort, hops int) (fd int, fate Fate, how string) {
 	family := unix.AF_INET6
 	if to.Addr().Is4() {
 		family = unix.AF_INET
 	}
-	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, err
+		fate, how = stopped(err, to)
+		return -1, fate, how
 	}
 	if family == unix.AF_INET {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
@@ -39,9 +46,9 @@ func openEscape(kind int, to netip.AddrPort, hops int) (fd int, err error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, err
+		return -1, FateUnknown, "this system does not tell what becomes of packets (" + err.Error() + ")"
 	}
-	return fd, nil
+	return fd, FateUnknown, ""
 }
 
 func sockaddr(to netip.AddrPort) unix.Sockaddr {
@@ -59,13 +66,13 @@ func sockaddr(to netip.AddrPort) unix.Sockaddr {
 // that silence says nothing; but the kernel counts a request that it sent once more
 // only if it could be sent (tcp_retransmit_skb).
 func escapeTCP(ctx context.Context, to netip.AddrPort) (Fate, string) {
-	fd, err := openEscape(unix.SOCK_STREAM, to, oneHop)
-	if err != nil {
-		return Held, stopped(err)
+	fd, fate, how := openEscape(unix.SOCK_STREAM, to, oneHop)
+	if fd < 0 {
+		return fate, how
 	}
 	defer unix.Close(fd)
 	if err := unix.Connect(fd, sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
-		return Held, stopped(err)
+		return stopped(err, to)
 	}
 	const established = 1 // TCP_ESTABLISHED
 	for {
@@ -81,6 +88,9 @@ func escapeTCP(ctx context.Context, to netip.AddrPort) (Fate, string) {
 		case err != nil:
 			return FateUnknown, err.Error()
 		case failed != 0:
+			if fate, how, ok := told(fd, to); ok { // it came in between
+				return fate, how
+			}
 			return FateUnknown, "it was refused, by a firewall here or by the next hop (" + unix.Errno(failed).Error() + ")"
 		case info.State == established:
 			return FateUnknown, "something answers in the place of an address that nobody has, such as a transparent proxy"
@@ -99,15 +109,15 @@ func escapeTCP(ctx context.Context, to netip.AddrPort) (Fate, string) {
 // (timestamping.rst, SOF_TIMESTAMPING_TX_SCHED). read judges an answer; nil: none is
 // waited for.
 func escapeUDP(ctx context.Context, to netip.AddrPort, data []byte, hops int, read func([]byte) (Fate, string)) (Fate, string) {
-	fd, err := openEscape(unix.SOCK_DGRAM, to, hops)
-	if err != nil {
-		return Held, stopped(err)
+	fd, fate, how := openEscape(unix.SOCK_DGRAM, to, hops)
+	if fd < 0 {
+		return fate, how
 	}
 	defer unix.Close(fd)
-	const flags = unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
-	stamped := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, flags) == nil
+	stamped := askStamps(fd) == nil
+	start := time.Now()
 	if err := unix.Sendto(fd, data, 0, sockaddr(to)); err != nil {
-		return Held, stopped(err)
+		return stopped(err, to)
 	}
 	buf := make([]byte, 4096)
 	for {
@@ -122,11 +132,43 @@ func escapeUDP(ctx context.Context, to netip.AddrPort, data []byte, hops int, re
 		if wait(ctx) {
 			continue
 		}
-		if stamped && !to.Addr().IsLoopback() {
+		if stamped && !to.Addr().IsLoopback() && time.Since(start) >= escapePatience && stamps() {
 			return Held, "no network device took it"
 		}
 		return FateUnknown, "nothing came of it in time"
 	}
+}
+
+// askStamps makes the kernel tell when it hands a socket's datagrams to a device.
+func askStamps(fd int) error {
+	const flags = unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, flags)
+}
+
+// stamps reports whether the kernel does tell, by a datagram to ourselves: one that
+// takes the option and knows nothing of it (a sandbox that plays the kernel) would
+// make every silence look like a stop.
+func stamps() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	if unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}) != nil || askStamps(fd) != nil {
+		return false
+	}
+	self, err := unix.Getsockname(fd)
+	if err != nil || unix.Sendto(fd, []byte("?"), 0, self) != nil {
+		return false
+	}
+	for range 10 {
+		_, n, _, _, err := unix.Recvmsg(fd, make([]byte, 512), make([]byte, 512), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		if err == nil && n > 0 {
+			return true // nothing else was asked for
+		}
+		time.Sleep(escapePause)
+	}
+	return false
 }
 
 // wait waits a moment, and reports whether there is time left.
@@ -165,37 +207,42 @@ func told(fd int, to netip.AddrPort) (fate Fate, how string, ok bool) {
 				return Left, "a network device took it", true
 			}
 		case unix.SO_EE_ORIGIN_ICMP, unix.SO_EE_ORIGIN_ICMP6:
-			if offender(m.Data[size:]) {
+			own, err := net.InterfaceAddrs()
+			switch ours, known := fromUs(m.Data[size:], own); {
+			case !known || !ours && err != nil:
+				return FateUnknown, "something answered, and whether that was this machine cannot be seen (" + errno.Error() + ")", true
+			case !ours:
 				return Left, "another machine answered (" + errno.Error() + ")", true
-			}
-			if errors.Is(errno, unix.ECONNREFUSED) && to.Addr().IsLoopback() {
+			case errors.Is(errno, unix.ECONNREFUSED) && to.Addr().IsLoopback():
 				return Held, "nothing listens there", true
+			case errors.Is(errno, unix.ECONNREFUSED):
+				return Held, "this machine refuses it (" + errno.Error() + ")", true
 			}
-			return Held, stopped(errno), true
+			fate, how := stopped(errno, to)
+			return fate, how, true
 		case unix.SO_EE_ORIGIN_LOCAL:
-			return Held, stopped(errno), true
+			fate, how := stopped(errno, to)
+			return fate, how, true
 		}
 	}
 	return 0, "", false
 }
 
-// offender reports whether an address of a struct sockaddr is another machine's.
-func offender(raw []byte) bool {
+// fromUs reports whether an address of a struct sockaddr is this machine's, whose
+// interfaces have the addresses own; known is false where there is no address.
+func fromUs(raw []byte, own []net.Addr) (ours, known bool) {
 	var ip netip.Addr
 	switch {
 	case len(raw) >= 8 && binary.NativeEndian.Uint16(raw) == unix.AF_INET:
 		ip = netip.AddrFrom4([4]byte(raw[4:8]))
 	case len(raw) >= 24 && binary.NativeEndian.Uint16(raw) == unix.AF_INET6:
 		ip = netip.AddrFrom16([16]byte(raw[8:24]))
-	default:
-		return false
 	}
-	own, err := net.InterfaceAddrs()
-	if ip.IsLoopback() || ip.IsUnspecified() || err != nil {
-		return false
+	if !ip.IsValid() || ip.IsUnspecified() {
+		return false, false
 	}
-	return !slices.ContainsFunc(own, func(a net.Addr) bool {
+	return ip.IsLoopback() || slices.ContainsFunc(own, func(a net.Addr) bool {
 		p, err := netip.ParsePrefix(a.String())
 		return err == nil && p.Addr().Unmap() == ip.Unmap()
-	})
+	}), true
 }

@@ -19,20 +19,20 @@ func escapeTCP(ctx context.Context, to netip.AddrPort) (Fate, string) {
 		conn.Close()
 		return FateUnknown, "something answers in the place of an address that nobody has, such as a transparent proxy"
 	}
-	return ofError(err)
+	return ofError(err, to)
 }
 
 func escapeUDP(ctx context.Context, to netip.AddrPort, data []byte, _ int, read func([]byte) (Fate, string)) (Fate, string) {
 	conn, err := new(net.Dialer).DialContext(ctx, "udp", to.String())
 	if err != nil {
-		return ofError(err)
+		return ofError(err, to)
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
 	if _, err := conn.Write(data); err != nil {
-		return ofError(err)
+		return ofError(err, to)
 	}
 	buf := make([]byte, 4096)
 	n, err := conn.Read(buf)
@@ -45,11 +45,10 @@ func escapeUDP(ctx context.Context, to netip.AddrPort, data []byte, _ int, read 
 	return FateUnknown, "nothing came of it in time"
 }
 
-func ofError(err error) (Fate, string) {
-	for _, local := range []error{syscall.EPERM, syscall.EACCES, syscall.ENETUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.ENETDOWN} {
-		if errors.Is(err, local) {
-			return Held, stopped(err)
-		}
+func ofError(err error, to netip.AddrPort) (Fate, string) {
+	told := errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.EINVAL) // perhaps by a router
+	if fate, how := stopped(err, to); fate == Held && !told {
+		return fate, how
 	}
 	return FateUnknown, "whether it left cannot be seen on this system: " + reason(err)
 }

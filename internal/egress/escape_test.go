@@ -31,8 +31,19 @@ func TestSystemResolvers(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := egress.SystemResolvers(file + "x"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
+	// resolv.conf(5): without a name server, it is the one on this machine.
+	here := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53"), netip.MustParseAddrPort("[::1]:53")}
+	if got, err := egress.SystemResolvers(file + "x"); err != nil || !reflect.DeepEqual(got, here) {
+		t.Errorf("no file: %v, %v", got, err)
+	}
+	if err := os.WriteFile(file, []byte("search example.org\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := egress.SystemResolvers(file); err != nil || !reflect.DeepEqual(got, here) {
+		t.Errorf("a file that names none: %v, %v", got, err)
+	}
+	if _, err := egress.SystemResolvers(filepath.Dir(file)); err == nil {
+		t.Error("a folder was read")
 	}
 }
 
@@ -82,6 +93,8 @@ func TestAskResolver(t *testing.T) {
 	}{
 		{"one that asks others", root, egress.Left, "root's name servers"},
 		{"one that refuses", func(q *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(q, dns.RcodeRefused) }, egress.Held, "REFUSED"},
+		{"one that failed, perhaps at asking others", func(q *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure) }, egress.FateUnknown, "SERVFAIL"},
+		{"one that says nothing", func(q *dns.Msg) *dns.Msg { return new(dns.Msg).SetReply(q) }, egress.FateUnknown, "NOERROR"},
 		{"an answer to something else", func(q *dns.Msg) *dns.Msg { a := root(q); a.Id++; return a }, egress.FateUnknown, "no answer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
