@@ -48,6 +48,8 @@ func (j *judge) noDNS() bool {
 		j.skip(j.Domain, "an onion address is not in DNS")
 	case isIP(j.Domain):
 		j.skip(j.Domain, "an IP address is not in DNS")
+	case isHere(j.Domain):
+		j.skip(j.Domain, "a name of every machine's own is not in DNS")
 	case j.DNS == nil:
 		j.unknown(j.Domain, "DNS was not asked")
 	default:
@@ -60,6 +62,9 @@ func isIP(s string) bool {
 	_, err := netip.ParseAddr(s)
 	return err == nil
 }
+
+// isHere reports whether a name is every machine's own (RFC 6761 §6.3).
+func isHere(s string) bool { return s == "localhost" || strings.HasSuffix(s, ".localhost") }
 
 // unusable says why an answer cannot be judged.
 func (a Answer) unusable() string {
@@ -174,6 +179,9 @@ func askHostMeta(j *judge) {
 	switch {
 	case h == nil && j.onion():
 		j.skip(j.Domain, "an onion address needs none: its endpoints are its own")
+		return
+	case isHere(j.Domain):
+		j.skip(j.Domain, "a name of every machine's own has no web server of its own")
 		return
 	case isIP(j.Domain):
 		j.skip(j.Domain, "an IP address is no domain with a web server of its own")

@@ -24,6 +24,9 @@ func TestHalfSeen(t *testing.T) {
 			o.DNS.SRV["_xmpp-client._tcp"], o.DNS.Records["_xmpp-client._tcp"] = Answer{Name: "x", Missing: true}, nil
 			o.DNS.Address = Answer{Name: "example.org", Security: Bogus}
 		}, Warn, Medium},
+		{"dns.dnssec", "this machine", func(o *Observation) { o.Domain = "localhost" }, Skip, High},
+		{"dns.srv.c2s", "this machine", func(o *Observation) { o.Domain = "node.localhost" }, Skip, High},
+		{"dns.hostmeta", "this machine", func(o *Observation) { o.Domain = "localhost" }, Skip, Low},
 		{"dns.hostmeta", "a scheme in capitals", func(o *Observation) {
 			o.HostMeta.XMLLinks, o.HostMeta.JSONLinks = []string{"WSS://example.org/ws"}, []string{"WSS://example.org/ws"}
 		}, Pass, Low},
@@ -37,8 +40,6 @@ func TestHalfSeen(t *testing.T) {
 			o.Endpoints[2].At.Host, o.Endpoints[3].At.Host = "b.example.org", "b.example.org"
 			o.Endpoints[3].TLS.Chain = []*x509.Certificate{issue(t, other, nil)}
 		}, Fail, High},
-		{"tls.injection", "any domain is well", c0(func(e *Endpoint) { e.UnknownHost = &Stream{From: "example.org"} }), Unknown, Critical},
-		{"tls.injection", "nobody knows whether any domain is well", c0(func(e *Endpoint) { e.UnknownHost = nil }), Unknown, Critical},
 		{"cert.key", "a weak authority", c0(func(e *Endpoint) {
 			e.TLS.Verified = []*x509.Certificate{e.TLS.Chain[0], issue(t, weak, func(c *x509.Certificate) { c.Subject.CommonName = "authority" })}
 		}), Fail, High},

@@ -206,7 +206,7 @@ func grade(r *Report) (grade, rule string) {
 		return grades[worst], fmt.Sprintf("%s of severity %s allows %s at best: %s", what, f.Severity, grades[worst], f.ID)
 	}
 	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Verdict == Pass }) {
-		return "", "no grade: nothing passed, and nothing failed"
+		return "", "no grade: all that was asked was skipped, since it does not apply or takes another flag (--s2s, --login)"
 	}
 	if r.Target == thisMachine {
 		return grades[0], "nothing counts against it"

@@ -63,6 +63,8 @@ type server struct {
 	hangUp  bool   // it ends what does not go on at once
 	error   string // it answers every header with this
 
+	always  bool   // it answers as its own domain
+	later   bool   // it refuses other domains inside TLS alone
 	excuse  string // what it says to a header that it did not take
 	busy    bool   // it has no form now
 	listens bool   // it goes on behind its answer to an HTTP request
@@ -140,10 +142,10 @@ func (s server) stream(c *lab.ScriptConn, secure bool) {
 	case s.error != "":
 		c.Send(s.header() + streamError(s.error))
 		return
-	case m[1] != domain && !s.anyHost:
+	case m[1] != domain && !s.anyHost && (secure || !s.later):
 		c.Send(s.header() + streamError(condition("host-unknown")))
 		return
-	case m[1] != domain:
+	case m[1] != domain && !s.always:
 		s.from = m[1]
 	}
 	features := or(s.plain, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>")

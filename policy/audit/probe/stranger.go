@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -32,7 +33,10 @@ const (
 // does the same with what somebody on the way puts there (CVE-2011-0411). It names
 // another domain than the header that is sent inside TLS, so that the answer tells
 // which of the two was read.
-func (s spot) inject(ctx context.Context, seen *audit.Injection) error {
+//
+// Some answer to any domain, and always as the same. Who read what was put in has two
+// headers to answer; patience is how long the second answer is waited for.
+func (s spot) inject(ctx context.Context, seen *audit.Injection, patience time.Duration) error {
 	l, err := s.dial(ctx)
 	if err != nil {
 		return err
@@ -72,7 +76,23 @@ func (s spot) inject(ctx context.Context, seen *audit.Injection) error {
 	case busy(answer.Error):
 		return errors.New("the server ended the stream for another reason: " + answer.Error)
 	}
-	seen.Accepted = answer.Error != "" || strings.EqualFold(answer.From, injected)
+	if seen.Accepted = answer.Error != "" || strings.EqualFold(answer.From, injected); seen.Accepted {
+		return nil
+	}
+	_ = l.raw.SetReadDeadline(time.Now().Add(patience))
+	more := &audit.Stream{}
+	l.readFirst(more)
+	switch {
+	case ctx.Err() != nil:
+		return errSlow
+	case more.Err == reason(os.ErrDeadlineExceeded):
+		return nil // there was but one header
+	case more.Err != "":
+		return errors.New("what came behind its answer does not tell: " + more.Err)
+	case busy(more.Error):
+		return errors.New("the server ended the stream for another reason: " + more.Error)
+	}
+	seen.Accepted = true
 	return nil
 }
 
@@ -111,16 +131,43 @@ func (s spot) headerOf(domain string) string {
 }
 
 // unknownHost opens a stream to a domain that the server cannot serve (RFC 6120
-// §4.9.3.6), before TLS where there is a stream before it.
+// §4.9.3.6), before TLS where there is a stream before it. Who says no inside TLS alone
+// does not tell those on the way which domains it has, and that is well.
 func (s spot) unknownHost(ctx context.Context, seen *audit.Stream) error {
-	l, err := s.begun(ctx)
+	if s.at.Transport != policy.STARTTLS {
+		l, err := s.begun(ctx)
+		if err != nil {
+			return err
+		}
+		defer l.close()
+		*seen = *l.open(nowhere)
+		return broke(seen)
+	}
+	asks := s
+	asks.domain = nowhere
+	l, err := asks.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer l.close()
+	plain, err := l.ready("")
+	if *seen = *plain; err != nil {
+		if plain.Error != "" || errors.Is(err, errNoSTARTTLS) {
+			return nil
+		}
+		return err
+	}
+	if _, err := l.shake(ctx, s.config()); err != nil {
+		return err
+	}
 	*seen = *l.open(nowhere)
-	if seen.Err != "" {
-		return errors.New(seen.Err)
+	return broke(seen)
+}
+
+// broke is why a stream did not come about, nil if it did.
+func broke(s *audit.Stream) error {
+	if s.Err != "" {
+		return errors.New(s.Err)
 	}
 	return nil
 }
