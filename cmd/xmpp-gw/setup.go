@@ -94,6 +94,7 @@ func (s *settings) filesOf(p paths) []inspect.Place {
 		{Path: s.Tor.Torrc, Is: "tor.torrc", Max: 0o644},
 		{Path: s.DNS.CA, Is: "dns.ca", Max: 0o644},
 		{Path: s.DNS.TrustAnchors, Is: "dns.trust_anchors", Max: 0o644},
+		{Path: s.CT.Logs, Is: "ct.logs", Max: 0o644},
 		{Path: s.Node.Certificate, Is: "node.certificate", Max: 0o644},
 		{Path: s.Node.Key, Is: "node.key", Max: 0o640, Secret: true},
 	}
