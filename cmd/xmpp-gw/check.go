@@ -135,6 +135,9 @@ func newCheck(c *cli.Context, u *ui) (*checkJob, error) {
 	if reports := len(j.aims) + map[bool]int{true: 1}[j.machine()]; c.Bool("make-policy") && reports > 1 {
 		return nil, usage("--make-policy is made of one target, and there are %d", reports)
 	}
+	if err := j.selected(); err != nil {
+		return nil, err
+	}
 	if j.policy, err = policyOf(c.String("policy")); err != nil {
 		return nil, err
 	}
@@ -149,6 +152,36 @@ func newCheck(c *cli.Context, u *ui) (*checkJob, error) {
 		j.rules.Known = places.book().Known // without a state folder there is nothing to know
 	}
 	return j, nil
+}
+
+// selected sees that --only leaves something to ask of everything that is looked at: an
+// empty report would look like a good one.
+func (j *checkJob) selected() error {
+	var server, self, egress bool
+	for _, c := range j.checks {
+		switch audit.Group(c.ID) {
+		case "self":
+			self = true
+		case "egress":
+			egress = true
+		default:
+			server = true
+		}
+	}
+	what := ""
+	switch {
+	case len(j.aims) > 0 && !server:
+		what = "a server"
+	case j.Bool("self") && !self:
+		what = "--self"
+	case j.Bool("egress") && !egress:
+		what = "--egress"
+	default:
+		return nil
+	}
+	p := usage("--only leaves nothing to ask of %s", what)
+	p.hint = "the checks of the groups self and egress go with --self and --egress, all others with a target"
+	return p
 }
 
 // machine reports whether this machine is looked at.
@@ -174,6 +207,9 @@ func (j *checkJob) run(parent context.Context) error {
 	j.progress.end()
 	for _, m := range failures {
 		j.ui.fail(m.problem)
+	}
+	if interrupted && j.Bool("make-policy") {
+		return &problem{what: "no policy was made", why: "it was interrupted, and what was not seen cannot be asked for"}
 	}
 	if interrupted {
 		j.ui.warn("interrupted: what was not looked at until then is unknown")

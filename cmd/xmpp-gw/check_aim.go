@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -140,18 +140,18 @@ func (j *checkJob) readPasswords(looks []*look) error {
 	case file != "" && stdin:
 		return usage("--password-stdin and --password-file cannot be had together")
 	}
-	var lines *bufio.Reader
+	var lines io.Reader
 	from := "standard input"
 	switch {
 	case stdin:
-		lines = bufio.NewReader(io.LimitReader(os.Stdin, 1<<20))
+		lines = os.Stdin
 	case file != "":
 		f, err := os.Open(file)
 		if err != nil {
 			return &problem{what: "the file with the password cannot be read", why: err.Error(), code: exitUsage, err: err}
 		}
 		defer f.Close()
-		lines, from = bufio.NewReader(io.LimitReader(f, 1<<20)), file
+		lines, from = f, file
 	case !term.IsTerminal(int(os.Stdin.Fd())):
 		p := usage("there is nobody to ask for a password")
 		p.hint = "hand it over with --password-stdin or --password-file FILE"
@@ -163,13 +163,12 @@ func (j *checkJob) readPasswords(looks []*look) error {
 			continue
 		} else if lines == nil {
 			a.password, err = j.askPassword(a.account)
-		} else if a.password, err = lines.ReadBytes('\n'); errors.Is(err, io.EOF) {
-			err = nil
+		} else {
+			a.password, err = readLine(lines)
 		}
 		if err != nil {
 			return &problem{what: "the password cannot be read", why: err.Error(), err: err}
 		}
-		a.password = trimLineEnd(a.password)
 		if len(a.password) == 0 {
 			return usage("there is no password for %s: %s has no line for it", a.account, map[bool]string{true: from, false: "the terminal"}[lines != nil])
 		}
@@ -185,9 +184,25 @@ func (j *checkJob) askPassword(account string) ([]byte, error) {
 	return b, err
 }
 
-func trimLineEnd(b []byte) []byte {
-	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
-		b = b[:len(b)-1]
+// maxPassword is more than any server takes, in bytes.
+const maxPassword = 8 << 10
+
+// readLine reads up to the end of a line, or of all. It takes byte by byte, and leaves
+// no copy of a password behind that nobody wipes.
+func readLine(r io.Reader) ([]byte, error) {
+	line := make([]byte, 0, maxPassword)
+	for {
+		n, err := r.Read(line[len(line) : len(line)+1])
+		line = line[:len(line)+n]
+		switch {
+		case n > 0 && line[len(line)-1] == '\n', errors.Is(err, io.EOF):
+			return bytes.TrimRight(line, "\r\n"), nil
+		case err != nil:
+			clear(line)
+			return nil, err
+		case len(line) == maxPassword:
+			clear(line)
+			return nil, fmt.Errorf("the line is longer than %d bytes", maxPassword)
+		}
 	}
-	return b
 }

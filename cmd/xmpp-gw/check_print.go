@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"text/tabwriter"
 	"unicode/utf8"
@@ -160,7 +159,7 @@ func (p *progress) erase() {
 
 // fit is text as it fits one line.
 func (p *progress) fit(text string) string {
-	text = printable(strings.ReplaceAll(text, "\t", " "))
+	text = audit.Clean(text) // of a server: it neither steers the terminal nor turns the line round
 	if p.width <= 1 || utf8.RuneCountInString(text) < p.width {
 		return text
 	}

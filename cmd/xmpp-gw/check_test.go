@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 
 	"xmpp-gw/internal/config"
 	"xmpp-gw/policy"
@@ -137,5 +140,43 @@ func TestSharedFailure(t *testing.T) {
 	}
 	if len(all) != 1 || all[0].what != "a.test, b.test were not looked at" {
 		t.Errorf("%+v", all)
+	}
+}
+
+// TestSelected: --only that leaves nothing to ask is a mistake, not a good report.
+func TestSelected(t *testing.T) {
+	for args, want := range map[string]string{
+		"--only self.files example.org":          "nothing to ask of a server",
+		"--self --only tls":                      "nothing to ask of --self",
+		"--self --egress --only self,tls.cipher": "nothing to ask of --egress",
+		"--self --only tls,self example.org":     "",
+	} {
+		var said bytes.Buffer
+		u := newUI(&said, &said)
+		var got error
+		app := &cli.App{Commands: []*cli.Command{checkCommand(u)}, Writer: &said, ErrWriter: &said, ExitErrHandler: func(*cli.Context, error) {}}
+		app.Commands[0].Action = func(c *cli.Context) error {
+			_, got = newCheck(c, u)
+			return nil
+		}
+		if err := app.Run(append([]string{"xmpp-gw", "check"}, strings.Fields(args)...)); err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && got != nil || want != "" && (got == nil || !strings.Contains(got.Error(), want)) {
+			t.Errorf("%s: %v, want %q", args, got, want)
+		}
+	}
+}
+
+// TestReadLine: passwords, a line each, of which nothing is read ahead.
+func TestReadLine(t *testing.T) {
+	in := strings.NewReader("first one\r\nsecond\n\nlast")
+	for _, want := range []string{"first one", "second", "", "last", ""} {
+		if got, err := readLine(in); string(got) != want || err != nil {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	}
+	if _, err := readLine(strings.NewReader(strings.Repeat("x", maxPassword+1))); err == nil {
+		t.Error("a line without end was read")
 	}
 }

@@ -1,10 +1,12 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"strings"
 	"testing"
 )
 
@@ -121,5 +123,17 @@ func TestNothingSeen(t *testing.T) {
 	r := NewReport(o, run(t, o, "s2s.required"))
 	if r.Exit(Info) != ExitWarnings || r.Grade != "" {
 		t.Errorf("grade %q, exit %d, %+v", r.Grade, r.Exit(Info), r.Findings)
+	}
+}
+
+// TestJUnitPolicy: with a policy, what it lets be does not fail.
+func TestJUnitPolicy(t *testing.T) {
+	o := good(t)
+	o.Endpoints[0].TLS.PQ, o.Endpoints[0].TLS.Group = false, "X25519"
+	r := judged(o)
+	r.Met = (&Policy{Name: "ours", Level: High}).Compare(r.Findings, now)
+	var b bytes.Buffer
+	if err := (Output{}).JUnit(&b, []*Report{r}); err != nil || strings.Contains(b.String(), "<failure") || r.Exit(Info) != ExitGood {
+		t.Errorf("%v, exit %d\n%s", err, r.Exit(Info), b.String())
 	}
 }

@@ -42,8 +42,8 @@ type junitSaid struct {
 
 // JUnit writes a test suite a target. Fail and warn are failures, whose type says
 // which; what is unknown is an error; what is for information, or below the level,
-// passes and says so. A target that was not reached, or a policy that is not met, is
-// a case of its own.
+// passes and says so. With a policy all of them pass, and what of it is not met is a
+// failure of its own, as in [Report.Exit]. So is a target that was not reached.
 func (o Output) JUnit(w io.Writer, reports []*Report) error {
 	all := junitSuites{Name: "xmpp-gw check"}
 	for _, r := range reports {
@@ -55,7 +55,7 @@ func (o Output) JUnit(w io.Writer, reports []*Report) error {
 		for _, f := range r.Findings {
 			c := junitCase{Class: Group(f.ID), Name: f.ID + " " + Clean(f.Target)}
 			said := &junitSaid{Message: Clean(f.Evidence), Type: f.Verdict.String(), Text: strings.Join(append([]string{f.Severity.String() + ", " + f.Reference}, f.fixes()...), "\n")}
-			switch counts := f.Severity >= max(o.Level, Low); {
+			switch counts := f.Severity >= max(o.Level, Low) && r.Met == nil; {
 			case f.Verdict == Skip:
 				s.Skipped++
 				c.Skipped = &junitSaid{Message: said.Message}

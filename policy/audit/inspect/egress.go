@@ -2,9 +2,8 @@ package inspect
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 
@@ -16,8 +15,8 @@ import (
 // Ways say which ways out a configuration needs. What is not among them should be
 // closed.
 type Ways struct {
-	Set    *egress.Set
-	Routes []policy.Route // all that rules use; what they need is not tried
+	Set   *egress.Set
+	Rules policy.Rules // what their routes need is not tried
 	// ResolvConf is the file that names the system's resolvers; empty:
 	// /etc/resolv.conf.
 	ResolvConf string
@@ -66,9 +65,32 @@ func escape(ctx context.Context, network string, to netip.AddrPort) audit.Attemp
 	return attempt(network, to.String(), fate, how)
 }
 
+// each calls f with every rule that has a route, until it says no.
+func (w Ways) each(f func(policy.Rule) bool) {
+	if !f(w.Rules.Default) {
+		return
+	}
+	for _, domain := range slices.Sorted(maps.Keys(w.Rules.Domains)) {
+		if r := w.Rules.Domains[domain]; r.Route.IsSet() && !f(r) {
+			return
+		}
+	}
+}
+
+// direct reports whether a route is made of connections. Those to a server on this
+// machine need nothing open.
+func (w Ways) direct() bool {
+	for r := range w.each {
+		if _, away := routeRisk(r); away && r.Route.V.Kind == policy.RouteDirect {
+			return true
+		}
+	}
+	return false
+}
+
 // tcp tries a connection, unless a route is made of such.
 func (w Ways) tcp(ctx context.Context, to netip.AddrPort) audit.Attempt {
-	if slices.ContainsFunc(w.Routes, func(r policy.Route) bool { return r.Kind == policy.RouteDirect }) {
+	if w.direct() {
 		return audit.Attempt{Way: "tcp", To: to.String(), Outcome: audit.NoSuchWay, How: `a rule says route = "direct", which needs it open`}
 	}
 	return escape(ctx, "tcp", to)
@@ -81,10 +103,7 @@ func (w Ways) resolvers(ctx context.Context) []audit.Attempt {
 		file = "/etc/resolv.conf"
 	}
 	list, err := egress.SystemResolvers(file)
-	switch {
-	case errors.Is(err, os.ErrNotExist), err == nil && len(list) == 0:
-		return []audit.Attempt{{Way: "dns", To: file, Outcome: audit.NoSuchWay, How: "the system has no resolver"}}
-	case err != nil:
+	if err != nil {
 		return []audit.Attempt{{Way: "dns", To: file, How: "the system's resolvers are not known: " + withoutPath(err)}}
 	}
 	found := make([]audit.Attempt, len(list))
@@ -99,39 +118,58 @@ func (w Ways) resolvers(ctx context.Context) []audit.Attempt {
 	return found
 }
 
-// proxies asks the proxies of the routes for what they must refuse.
+// proxies asks the proxies of the routes for what they must refuse, side by side: one
+// that does not answer takes its time.
 func (w Ways) proxies(ctx context.Context) []audit.Attempt {
-	var list []audit.Attempt
-	clearnet := slices.ContainsFunc(w.Routes, func(r policy.Route) bool { return r.Kind == policy.RouteTor })
-	asked := map[string]bool{}
-	for _, r := range w.Routes {
-		name := r.String()
-		if r.ViaTor() {
+	type question struct {
+		name, what, words string
+		route             policy.Route
+	}
+	var all []question
+	clearnet := false
+	for r := range w.each {
+		clearnet = clearnet || r.Route.V.Kind == policy.RouteTor
+	}
+	for r := range w.each {
+		route := r.Route.V
+		name := route.String()
+		if route.ViaTor() {
 			name = "tor"
-		} else if r.Kind != policy.RouteSOCKS {
+		} else if route.Kind != policy.RouteSOCKS {
 			continue
 		}
-		if asked[name] {
+		if slices.ContainsFunc(all, func(q question) bool { return q.name == name }) {
 			continue
 		}
-		asked[name] = true
-		ask := func(what, words string) {
-			to := name + ": " + words
-			fate, how, err := w.Set.AskProxy(ctx, r, what)
-			if err != nil {
-				list = append(list, audit.Attempt{Way: "socks", To: to, How: "not tried: " + err.Error()})
-				return
-			}
-			list = append(list, attempt("socks", to, fate, how))
-		}
-		ask("associate", "a way for datagrams")
-		ask("bind", "a port for others")
-		if r.ViaTor() && !clearnet {
-			ask("clearnet", "an address that is no onion service")
+		all = append(all, question{name, "associate", "a way for datagrams", route}, question{name, "bind", "a port for others", route})
+		if route.ViaTor() && !clearnet {
+			all = append(all, question{name, "clearnet", "an address that is no onion service", route})
 		}
 	}
-	if len(asked) == 0 {
+	if len(all) == 0 {
 		return []audit.Attempt{{Way: "socks", To: "proxies", Outcome: audit.NoSuchWay, How: "no route goes through a proxy"}}
 	}
-	return list
+	found := make([]audit.Attempt, len(all))
+	var wg sync.WaitGroup
+	for i, q := range all {
+		wg.Go(func() {
+			to := q.name + ": " + q.words
+			fate, how, err := w.Set.AskProxy(ctx, q.route, q.what)
+			found[i] = attempt("socks", to, fate, how)
+			if err != nil {
+				found[i] = audit.Attempt{Way: "socks", To: to, How: "not tried: " + err.Error()}
+			}
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+// NotTried is what is known where nothing could be tried, for the reason why.
+func NotTried(why string) *audit.EgressObservation {
+	seen := &audit.EgressObservation{}
+	for _, way := range []string{"dns", "tcp", "udp", "socks"} {
+		seen.Attempts = append(seen.Attempts, audit.Attempt{Way: way, To: "this machine", How: why})
+	}
+	return seen
 }

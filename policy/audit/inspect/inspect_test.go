@@ -1,10 +1,14 @@
 package inspect
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +17,7 @@ import (
 	"time"
 
 	"xmpp-gw/internal/config"
+	"xmpp-gw/internal/egress"
 	"xmpp-gw/internal/localca"
 	"xmpp-gw/policy/audit"
 )
@@ -219,5 +224,59 @@ func TestClock(t *testing.T) {
 	}
 	if kept := ClockKept(); kept.Known && kept.Error < 0 {
 		t.Errorf("the kernel says %+v", kept)
+	}
+}
+
+// TestWays: proxies that do not answer are waited for together, each is asked once, and
+// only a server elsewhere needs connections that go straight.
+func TestWays(t *testing.T) {
+	t.Parallel()
+	hole, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hole.Close()
+	hops, text := map[string]*url.URL{}, ""
+	for i := range 6 {
+		name := fmt.Sprintf("hop%d", i)
+		hops[name] = &url.URL{Scheme: "socks5", Host: hole.Addr().String()}
+		text += fmt.Sprintf("[socks.%s]\nurl = \"socks5://%s\"\n[domain.\"a%d.test\"]\nroute = \"socks:%[1]s\"\n[domain.\"b%[3]d.test\"]\nroute = \"socks:%[1]s\"\n", name, hole.Addr(), i)
+	}
+	ways := func(text string) Ways {
+		c, err := config.Parse("c.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := egress.New(egress.Config{SOCKS: hops, Lookup: func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("none") }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Ways{Set: set, Rules: c.Rules}
+	}
+	start := time.Now()
+	found := ways("[default]\nroute = \"block\"\n" + text).proxies(t.Context())
+	if took := time.Since(start); took > 8*time.Second || len(found) != 12 {
+		t.Errorf("%d tries in %v", len(found), took)
+	}
+	for _, a := range found {
+		if a.Outcome != audit.NotTried || a.How == "" {
+			t.Errorf("%+v", a)
+		}
+	}
+	for text, want := range map[string]bool{
+		"":                                false,
+		"[default]\nroute = \"direct\"\n": true,
+		"[domain.\"a.test\"]\nroute = \"direct\"\n":                                                                true,
+		"[domain.\"a.test\"]\nroute = \"direct\"\nendpoints = [\"tls://127.0.0.1:5223\"]\n":                        false,
+		"[domain.\"a.test\"]\nroute = \"direct\"\nendpoints = [\"tls://127.0.0.1:5223\", \"tls://x.test:5223\"]\n": true,
+	} {
+		if got := ways(text).direct(); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	for _, a := range NotTried("no").Attempts {
+		if a.Outcome != audit.NotTried || a.How != "no" {
+			t.Errorf("%+v", a)
+		}
 	}
 }
