@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"slices"
 
 	"xmpp-gw/internal/control"
 	"xmpp-gw/onion"
-	"xmpp-gw/policy"
 	"xmpp-gw/policy/audit"
 	"xmpp-gw/policy/audit/inspect"
 )
@@ -41,7 +39,7 @@ func (d *daemon) Egress(ctx context.Context) ([]control.Attempt, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := inspect.Egress(ctx, inspect.Ways{Set: set, Routes: s.routes()})
+	seen := inspect.Egress(ctx, inspect.Ways{Set: set, Rules: s.Rules})
 	list := make([]control.Attempt, len(seen.Attempts))
 	for i, a := range seen.Attempts {
 		list[i] = control.Attempt{Way: a.Way, To: a.To, Outcome: outcomes()[a.Outcome], How: a.How}
@@ -52,15 +50,4 @@ func (d *daemon) Egress(ctx context.Context) ([]control.Attempt, error) {
 // outcomes are the words for what came of a try, by [audit.Outcome].
 func outcomes() []string {
 	return []string{audit.NotTried: "not-tried", audit.Stopped: "stopped", audit.GotOut: "got-out", audit.NoSuchWay: "no-such-way"}
-}
-
-// routes are all that a rule uses.
-func (s *settings) routes() []policy.Route {
-	list := []policy.Route{s.Rules.Default.Route.V}
-	for _, r := range s.Rules.Domains {
-		if r.Route.IsSet() && !slices.Contains(list, r.Route.V) {
-			list = append(list, r.Route.V)
-		}
-	}
-	return list
 }

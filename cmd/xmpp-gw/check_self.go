@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -16,8 +17,7 @@ import (
 // what a running daemon with the same configuration, or the system's Tor, says.
 func observeSelf(ctx context.Context, m *machine) (*audit.Observation, error) {
 	at := time.Now()
-	var running *control.Status
-	client := m.daemon(ctx, &running)
+	client, running, silent := m.daemon(ctx)
 	if client != nil {
 		defer client.Close()
 	}
@@ -27,8 +27,17 @@ func observeSelf(ctx context.Context, m *machine) (*audit.Observation, error) {
 	}
 	m.progress("files and settings")
 	seen := observeSetup(m.settings, m.paths, listeners)
+	switch {
+	case silent != nil:
+		seen.ListenersErr = silent.Error()
+	case running != nil && m.outdated(running):
+		seen.ListenersErr = "the daemon still goes by what the configuration said before it was changed: reload it (SIGHUP)"
+	}
 	m.progress("tor")
 	seen.Tor, seen.Clock = m.torState(ctx, client, running)
+	if silent != nil && seen.Tor.Used {
+		seen.Tor = &audit.TorState{Used: true, Err: silent.Error()}
+	}
 	return &audit.Observation{At: at, Self: seen}, nil
 }
 
@@ -37,13 +46,16 @@ func observeSelf(ctx context.Context, m *machine) (*audit.Observation, error) {
 // from here.
 func observeEgress(ctx context.Context, m *machine) (*audit.Observation, error) {
 	at := time.Now()
-	var running *control.Status
-	if client := m.daemon(ctx, &running); client != nil {
+	client, _, silent := m.daemon(ctx)
+	if silent != nil { // what holds here may not hold there
+		return &audit.Observation{At: at, Egress: inspect.NotTried(silent.Error())}, nil
+	}
+	if client != nil {
 		defer client.Close()
 		m.progress("the daemon tries the ways out")
 		list, err := client.Egress(ctx)
 		if err != nil {
-			return nil, err
+			return &audit.Observation{At: at, Egress: inspect.NotTried("the daemon did not say: " + err.Error())}, nil
 		}
 		return &audit.Observation{At: at, Egress: attemptsOf(list)}, nil
 	}
@@ -58,7 +70,7 @@ func observeEgress(ctx context.Context, m *machine) (*audit.Observation, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &audit.Observation{At: at, Egress: inspect.Egress(ctx, inspect.Ways{Set: set, Routes: m.settings.routes()})}, nil
+	return &audit.Observation{At: at, Egress: inspect.Egress(ctx, inspect.Ways{Set: set, Rules: m.settings.Rules})}, nil
 }
 
 // attemptsOf reads what a daemon tried.
@@ -77,8 +89,8 @@ func attemptsOf(list []control.Attempt) *audit.EgressObservation {
 }
 
 // daemon is a client of the daemon that runs with the same configuration, and its
-// status; nil where there is none.
-func (m *machine) daemon(ctx context.Context, status **control.Status) *control.Client {
+// status; nil where there is none. The error means that one may run, and does not say.
+func (m *machine) daemon(ctx context.Context) (*control.Client, *control.Status, error) {
 	path := m.paths.control()
 	if m.usual { // the system's service is this machine's too
 		if found, err := findControl("", os.Getenv); err == nil {
@@ -87,12 +99,25 @@ func (m *machine) daemon(ctx context.Context, status **control.Status) *control.
 	}
 	client := control.NewClient(path)
 	s, err := client.Status(ctx)
-	if err != nil || !sameFile(s.Config, m.settings.File) {
-		client.Close()
-		return nil
+	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		err = nil
+	case err != nil:
+		err = fmt.Errorf("a daemon may run with the control socket %s, and does not say: %w", path, err)
+	case sameFile(s.Config, m.settings.File):
+		return client, &s, nil
 	}
-	*status = &s
-	return client
+	client.Close()
+	return nil, nil, err
+}
+
+// outdated reports whether a daemon has not taken the configuration's file as it is.
+func (m *machine) outdated(s *control.Status) bool {
+	if s.ConfigError != "" {
+		return true
+	}
+	info, err := os.Stat(m.settings.File)
+	return err == nil && info.ModTime().After(s.ConfigLoaded.Add(time.Second)) // that one is in whole seconds
 }
 
 // torState is what is known of the Tor in use, and of the clock by its consensus.
