@@ -51,7 +51,7 @@ func (s *session) discover(ctx context.Context, d policy.Decision, w *way) ([]po
 		if err != nil {
 			return nil, &localFile{"ca", err}
 		}
-		o.Links = s.gw.links.Over(resolve.HostMeta{Dial: w, Roots: roots})
+		o.Links = s.gw.links.Over(resolve.HostMeta{Dial: w, Roots: roots}, w.circuit)
 	}
 	found, err := s.find(ctx, d, w, o)
 	if err != nil {

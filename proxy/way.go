@@ -15,7 +15,8 @@ import (
 // and judged over it.
 type way struct {
 	egress.Dialer
-	secure resolve.Secure
+	circuit string // whose it is
+	secure  resolve.Secure
 
 	// insecure says why it is not proven where DNS says that the server is; nil where
 	// it is, and where the owner said it.
@@ -28,7 +29,7 @@ func (s *session) way(ctx context.Context, d policy.Decision, isolation egress.I
 	if err != nil {
 		return nil, err
 	}
-	w := &way{Dialer: dialer}
+	w := &way{Dialer: dialer, circuit: isolation.User}
 	if s.live.Prover != nil {
 		w.secure.Prover = s.live.Prover(ctx, dialer)
 	}

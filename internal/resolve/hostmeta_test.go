@@ -199,7 +199,7 @@ func must[T any](v T, _ error) T { return v }
 func TestLinksAreRemembered(t *testing.T) {
 	w, h := newWeb(t, []string{"example.test"}, map[string]string{"/.well-known/host-meta.json": `{"links":[{"rel":"` + rel + `","href":"` + webAt + `"}]}`})
 	var l Links
-	ask := l.Over(h)
+	ask := l.Over(h, "circuit a")
 	w.delay.Store(int64(100 * time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -211,15 +211,28 @@ func TestLinksAreRemembered(t *testing.T) {
 	if len(w.requests) != 2 || len(w.asked) != 1 {
 		t.Errorf("requests %v on connections %v", w.requests, w.asked)
 	}
-	h.Dial = dialTo(func(context.Context, string) (net.Conn, error) { return nil, errors.New("down") })
-	ask = l.Over(h)
+	other := l.Over(h, "circuit b")
+	if got := other(t.Context(), "example.test"); fmt.Sprint(got) != webIs || len(w.requests) != 2 {
+		t.Errorf("what is proven is not known to the other circuit: %v, requests %v", got, w.requests)
+	}
+
+	// Whoever is at the end of one circuit cuts it. The other one is none of theirs.
+	var tried atomic.Int32
+	cut := h
+	cut.Dial = dialTo(func(context.Context, string) (net.Conn, error) { tried.Add(1); return nil, errors.New("down") })
 	for range 2 {
-		if got := ask(t.Context(), "down.test"); got != nil {
+		if got := l.Over(cut, "circuit a")(t.Context(), "example2.test"); got != nil {
 			t.Error(got)
 		}
 	}
-	if k := l.known["down.test"]; time.Until(k.until) > keepFailure {
-		t.Error("a failure is remembered for too long")
+	if n := tried.Load(); n != 1 {
+		t.Errorf("tried %d times", n)
+	}
+	if l.Over(cut, "circuit b")(t.Context(), "example2.test"); tried.Load() != 2 {
+		t.Error("the failure of one circuit is that of another")
+	}
+	if k := l.known[asked{"circuit a", "example2.test"}]; k.until.IsZero() || time.Until(k.until) > keepFailure {
+		t.Error("a failure is remembered for too long, or not at all")
 	}
 }
 
