@@ -94,7 +94,7 @@ type Endpoint struct {
 	// is what failed.
 	Err  string
 	Code byte
-	Left bool // nobody looked, nor at those behind it: there are too many; Err says so
+	Left bool // nobody looked, and Err says why
 
 	Plain  *Stream // before TLS; nil for direct TLS
 	Secure *Stream // inside TLS

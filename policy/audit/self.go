@@ -52,6 +52,7 @@ type File struct {
 	Owner  string
 	OwnOK  bool // the owner is we, or root
 	Secret bool
+	Kept   bool   // another program may keep it, so that its owner may be another
 	Err    string // it could not be looked at
 }
 
@@ -152,10 +153,12 @@ func (f File) verdict() (v Verdict, why string) {
 	switch {
 	case f.Err != "":
 		return Unknown, f.Err
-	case !f.OwnOK:
+	case !f.OwnOK && !f.Kept:
 		return Fail, fmt.Sprintf("it belongs to %s", f.Owner)
 	case f.Mode.Perm()&^f.Max.Perm() != 0:
 		return Fail, fmt.Sprintf("mode %04o, and %04o is enough", f.Mode.Perm(), f.Max.Perm())
+	case !f.OwnOK:
+		return Warn, fmt.Sprintf("mode %04o; it belongs to %s, who can be in your place", f.Mode.Perm(), f.Owner)
 	}
 	return Pass, fmt.Sprintf("mode %04o", f.Mode.Perm())
 }
@@ -165,6 +168,8 @@ func (f File) remedy() map[string]string {
 	switch {
 	case f.Err != "":
 		return nil
+	case !f.OwnOK && f.Kept:
+		return fix("", "", "well, if that is the program that renews it; else sudo chown OWNER "+f.Path+" (the user that runs xmpp-gw)")
 	case !f.OwnOK:
 		return fix("", "", "sudo chown OWNER "+f.Path+" (the user that runs xmpp-gw)")
 	}
@@ -182,7 +187,10 @@ func askFiles(j *judge) {
 		v, why := f.verdict()
 		said := j.say(f.Path, v, "%s: %s", f.Is, why)
 		said.Fix = f.remedy()
-		if !f.Secret {
+		switch {
+		case v == Warn:
+			said.at(Medium)
+		case !f.Secret:
 			said.at(High)
 		}
 	}

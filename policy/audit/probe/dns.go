@@ -287,7 +287,7 @@ func links(all []resolve.Link) []string {
 
 // endpoints are the places to look at: those that were asked for, or those that SRV
 // records and host-meta name, or the domain at the usual port.
-func (r *run) endpoints() []audit.Endpoint {
+func (r *run) endpoints(near map[string]bool) []audit.Endpoint {
 	var out []audit.Endpoint
 	count := map[audit.Service]int{}
 	add := func(s audit.Service, at policy.Endpoint, source string) {
@@ -296,8 +296,12 @@ func (r *run) endpoints() []audit.Endpoint {
 			return
 		}
 		e := audit.Endpoint{At: at, Service: s, Source: source}
-		if count[s]++; count[s] > maxEndpoints { // one stands for all of them
+		count[s]++
+		switch {
+		case count[s] > maxEndpoints: // one stands for all of them
 			e.Left, e.Err = true, fmt.Sprintf("not looked at, nor what comes behind it: there are more than %d places", maxEndpoints)
+		case near[at.Host] && (source == "SRV" || source == "host-meta"):
+			e.Left, e.Err = true, "not looked at: others named it, and its address is of this machine or of a private network"
 		}
 		out = append(out, e)
 	}
@@ -342,10 +346,10 @@ func (r *run) endpoints() []audit.Endpoint {
 }
 
 // elsewhere reports whether a host that a stranger named may be looked at: not if it
-// is this machine, which is none of theirs.
+// is this machine or near it, which is none of theirs.
 func elsewhere(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return !ip.Unmap().IsLoopback() && !ip.IsUnspecified()
+		return !here(ip)
 	}
 	return isHost(host) && host != "localhost" && !strings.HasSuffix(host, ".localhost")
 }

@@ -112,3 +112,34 @@ func TestSilence(t *testing.T) {
 		t.Errorf("%+v", e.Preauth)
 	}
 }
+
+// TestNear is a domain that names doors in the network of whoever looks.
+func TestNear(t *testing.T) {
+	l := newLot(t)
+	cert := l.cert(lab.CALeaf{Names: []string{domain}})
+	l.start(domain+":443", func(c *lab.ScriptConn) {
+		c.HTTPS(cert)
+		page(xrd + "<Link rel='urn:xmpp:alt-connections:websocket' href='wss://router.test/reboot'/>" +
+			"<Link rel='urn:xmpp:alt-connections:websocket' href='wss://192.168.1.1/reboot'/></XRD>")(c)
+	})
+	z := zone{
+		"_xmpp-client._tcp." + domain:  {"SRV 0 0 22 gate.test."},
+		"_xmpps-client._tcp." + domain: {"SRV 0 0 443 10.0.0.1."},
+		"gate.test":                    {"A 192.0.2.1", "AAAA ::ffff:127.0.0.1"},
+		"router.test":                  {"A 192.168.1.1"},
+	}
+	seen := look(t, Target{Domain: domain}, Options{Dialer: l.net, Lookup: z.lookup, Roots: l.ca.Pool()})
+	for _, a := range l.net.dialed {
+		if a != domain+":443" {
+			t.Errorf("dialled %s", a)
+		}
+	}
+	for _, e := range seen.Endpoints {
+		if !e.Left {
+			t.Errorf("%v: %q", e.At, e.Err)
+		}
+	}
+	if len(seen.Endpoints) != 2 {
+		t.Errorf("%d places", len(seen.Endpoints))
+	}
+}

@@ -161,7 +161,7 @@ func (r *run) all(ctx context.Context) {
 		wg.Go(func() { r.seen.HostMeta = r.hostMeta(ctx) })
 		wg.Wait()
 	}
-	r.seen.Endpoints = r.endpoints()
+	r.seen.Endpoints = r.endpoints(r.near(ctx))
 
 	var wg sync.WaitGroup
 	if r.seen.DNS != nil {
