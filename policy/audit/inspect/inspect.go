@@ -74,8 +74,9 @@ func look(path string, p Place, owner int) (f audit.File, ok bool) {
 	f.Mode = info.Mode().Perm()
 	uid, gid, known := ownerOf(info)
 	f.Owner, f.OwnOK = userName(uid), !known || uid == owner || uid == 0
-	if p.OwnGroup && known && ownGroup(uid, gid) {
-		f.Max |= 0o020
+	const groupWrites = 0o020
+	if p.OwnGroup && known && f.Mode&^f.Max == groupWrites && ownGroup(uid, gid) {
+		f.Max |= groupWrites
 	}
 	if !modesMean {
 		f.Mode &= f.Max

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -37,15 +38,15 @@ func put(t *testing.T, path string, mode fs.FileMode) string {
 }
 
 func TestFiles(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "a[b]*") // no pattern, but a name
 	key := put(t, filepath.Join(dir, "key"), 0o640)
 	a, b := put(t, filepath.Join(dir, "onions", "a", "k"), 0o600), put(t, filepath.Join(dir, "onions", "b", "k"), 0o604)
 	self := os.Geteuid()
 	got := Files([]Place{
 		{Path: key, Is: "a key", Max: 0o600, Secret: true},
 		{Path: filepath.Join(dir, "none"), Is: "nothing", Max: 0o600},
-		{Path: filepath.Join(dir, "onions", "*", "k"), Is: "an onion key", Max: 0o600, Secret: true},
-		{Path: filepath.Join(dir, "none", "*"), Is: "nothing", Max: 0o600},
+		{Path: filepath.Join(dir, "onions"), Each: "*/k", Is: "an onion key", Max: 0o600, Secret: true},
+		{Path: filepath.Join(dir, "none"), Each: "*", Is: "nothing", Max: 0o600},
 	}, self)
 	var said []string
 	for _, f := range got {
@@ -73,6 +74,68 @@ func TestFiles(t *testing.T) {
 		}
 		if got := Owner(key); got != 4711 {
 			t.Errorf("root looks at the set-up of %d", got)
+		}
+	}
+}
+
+// TestAbove: who may write to a folder above a file, by whatever name it is reached,
+// can put another in its place.
+func TestAbove(t *testing.T) {
+	self := os.Geteuid()
+	top := t.TempDir()
+	key := put(t, filepath.Join(top, "shared", "mine", "key"), 0o600)
+	link := filepath.Join(top, "link")
+	if err := os.Symlink(key, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		mode fs.FileMode
+		path string
+		want int
+	}{
+		{0o755, key, 0}, {0o775, key, 0}, {0o777 | fs.ModeSticky, key, 0}, {0o777, key, 1}, {0o757, link, 1},
+	} {
+		if err := os.Chmod(filepath.Join(top, "shared"), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		got := Files([]Place{{Path: tt.path, Is: "the key", Max: 0o600, Secret: true}}, self)
+		if len(got) != 1+tt.want {
+			t.Errorf("%v: %+v", tt.mode, got)
+		}
+		for _, f := range got[1:] {
+			if f.Path != filepath.Join(top, "shared") || f.Secret || !strings.Contains(f.Is, "above the key") || f.Mode&^f.Max == 0 {
+				t.Errorf("%v: %+v", tt.mode, f)
+			}
+		}
+	}
+	// A folder that is looked at itself is not told of twice.
+	if got := Files([]Place{{Path: key, Max: 0o600}, {Path: filepath.Join(top, "shared"), Max: 0o755}}, self); len(got) != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestOwnGroup: a group of the user's own may write what is no secret.
+func TestOwnGroup(t *testing.T) {
+	path := put(t, filepath.Join(t.TempDir(), "config"), 0o664)
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := user.LookupGroupId(u.Gid)
+	own := err == nil && g.Name == u.Username // as it is for root
+	f := Files([]Place{{Path: path, Max: 0o644, OwnGroup: true}}, os.Geteuid())[0]
+	if (f.Mode&^f.Max == 0) != own {
+		t.Errorf("%+v; the group is the user's own: %v", f, own)
+	}
+	if f := Files([]Place{{Path: path, Max: 0o644}}, os.Geteuid())[0]; f.Mode&^f.Max == 0 {
+		t.Errorf("not asked for: %+v", f)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(path, 0, 4711); err != nil {
+			t.Fatal(err)
+		}
+		if f := Files([]Place{{Path: path, Max: 0o644, OwnGroup: true}}, 0)[0]; f.Mode&^f.Max == 0 {
+			t.Errorf("another's group: %+v", f)
 		}
 	}
 }

@@ -35,7 +35,7 @@ var srvLabels = []struct {
 func (r *run) dns(ctx context.Context) *audit.DNS {
 	seen := &audit.DNS{SRV: map[string]audit.Answer{}, Records: map[string][]audit.SRV{}, TLSA: map[string]audit.Answer{}}
 	domain := r.target.Domain
-	if _, err := netip.ParseAddr(domain); err == nil {
+	if _, err := netip.ParseAddr(domain); err == nil || isHere(domain) {
 		return nil
 	}
 	var mu sync.Mutex // for the maps
@@ -351,8 +351,11 @@ func elsewhere(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return !here(ip)
 	}
-	return isHost(host) && host != "localhost" && !strings.HasSuffix(host, ".localhost")
+	return isHost(host) && !isHere(host)
 }
+
+// isHere reports whether a name is every machine's own (RFC 6761 §6.3).
+func isHere(name string) bool { return name == "localhost" || strings.HasSuffix(name, ".localhost") }
 
 // webSockets are those that host-meta names, inside TLS.
 func (r *run) webSockets() []policy.Endpoint {

@@ -238,7 +238,7 @@ var errOff = errors.New("it was called off before this could be looked at")
 var errOver = errors.New("the time for the whole run was over before this could be looked at")
 
 // errSlow is a probe that took too long.
-var errSlow = errors.New("there was no end of it within the time for one probe")
+var errSlow = errors.New("it took more time than one probe may")
 
 // step is one probe: within its budget and beside others. What it returns is why it
 // could not see what it should.
