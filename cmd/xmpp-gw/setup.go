@@ -74,7 +74,7 @@ func (s *settings) listenersSeen(running []control.Listener) []audit.Listener {
 func (s *settings) filesOf(p paths) []inspect.Place {
 	in := func(parts ...string) string { return filepath.Join(append([]string{p.state}, parts...)...) }
 	list := []inspect.Place{
-		{Path: s.File, Is: "the configuration", Max: 0o644},
+		{Path: s.File, Is: "the configuration", Max: 0o644, OwnGroup: true},
 		{Path: p.state, Is: "the state folder", Max: 0o755},
 		{Path: p.ca(), Is: "the authority's folder", Max: 0o700, Secret: true},
 		{Path: in("ca", "ca.pem"), Is: "the authority's certificate", Max: 0o644},
@@ -82,27 +82,27 @@ func (s *settings) filesOf(p paths) []inspect.Place {
 		{Path: in("map"), Is: "the folder of address books", Max: 0o700, Secret: true},
 		{Path: in("map", "seen"), Is: "the domains that were reached at onion addresses", Max: 0o600, Secret: true},
 		{Path: p.onions(), Is: "the folder of onion services", Max: 0o700, Secret: true},
-		{Path: in("onions", "*", "hs_ed25519_secret_key"), Is: "an onion service's key", Max: 0o600, Secret: true},
-		{Path: in("onions", "*", "*", "*", "hs_ed25519_secret_key"), Is: "a former key of an onion service", Max: 0o600, Secret: true},
+		{Path: p.onions(), Each: "*/hs_ed25519_secret_key", Is: "an onion service's key", Max: 0o600, Secret: true},
+		{Path: p.onions(), Each: "*/*/*/hs_ed25519_secret_key", Is: "a former key of an onion service", Max: 0o600, Secret: true},
 		{Path: in("onion-auth"), Is: "the folder of keys for others' onion services", Max: 0o700, Secret: true},
-		{Path: in("onion-auth", "*.auth_private"), Is: "a key for another's onion service", Max: 0o600, Secret: true},
+		{Path: in("onion-auth"), Each: "*.auth_private", Is: "a key for another's onion service", Max: 0o600, Secret: true},
 		{Path: in("tor"), Is: "tor's folder", Max: 0o700, Secret: true},
 		{Path: in("check-tor"), Is: "the folder of the tor of checks", Max: 0o700, Secret: true},
 		{Path: in("node-secret"), Is: "the node's secret", Max: 0o600, Secret: true},
 		{Path: in("node-tls.pem"), Is: "the node's key", Max: 0o600, Secret: true},
 		{Path: p.control(), Is: "the control socket", Max: 0o600, Secret: true},
-		{Path: s.Tor.Torrc, Is: "tor.torrc", Max: 0o644},
-		{Path: s.DNS.CA, Is: "dns.ca", Max: 0o644},
+		{Path: s.Tor.Torrc, Is: "tor.torrc", Max: 0o644, OwnGroup: true},
+		{Path: s.DNS.CA, Is: "dns.ca", Max: 0o644, OwnGroup: true},
 		{Path: s.DNS.TrustAnchors, Is: "dns.trust_anchors", Max: 0o644},
 		{Path: s.CT.Logs, Is: "ct.logs", Max: 0o644},
-		{Path: s.Node.Certificate, Is: "node.certificate", Max: 0o644},
-		{Path: s.Node.Key, Is: "node.key", Max: 0o640, Secret: true},
+		{Path: s.CT.Logs, Is: "ct.logs", Max: 0o644},
+		{Path: s.Onion.ClientKeys, Is: "onion.client_keys", Max: 0o755},
+		{Path: s.Onion.ClientKeys, Each: "*.auth_private", Is: "a key for another's onion service", Max: 0o600, Secret: true},
+		{Path: s.Node.Certificate, Is: "node.certificate", Max: 0o644, OwnGroup: true, Kept: true},
+		{Path: s.Node.Key, Is: "node.key", Max: 0o640, Secret: true, Kept: true},
 	}
 	if s.secretInside() {
 		list[0] = inspect.Place{Path: s.File, Is: "the configuration, with a password in it", Max: 0o640, Secret: true}
-	}
-	if dir := s.Onion.ClientKeys; dir != "" {
-		list = append(list, inspect.Place{Path: filepath.Join(dir, "*.auth_private"), Is: "a key for another's onion service", Max: 0o640, Secret: true})
 	}
 	if file, ok := strings.CutPrefix(storeIn(p, s.Node.Store), "sqlite:"); ok && file != ":memory:" && s.Node.Domain != "" {
 		for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -131,7 +131,8 @@ func (s *settings) secretInside() bool {
 		}
 	}
 	dsn, err := url.Parse(s.Node.Store)
-	return err == nil && withPassword(dsn)
+	// PostgreSQL's clients take both among the parameters too.
+	return err == nil && (withPassword(dsn) || dsn.Query().Has("password") || dsn.Query().Has("sslpassword"))
 }
 
 // weaker are the settings outside the rules that are weaker than the default.
@@ -157,7 +158,8 @@ func (s *settings) weaker() []audit.Weaker {
 }
 
 // refuseUnsafe is for a start: what is critical about this machine's set-up refuses
-// it, or, under [default] mode = "report", is a warning.
+// it, or, under [default] mode = "report", is a warning. What else fails of its files is
+// a warning in both.
 func refuseUnsafe(ctx context.Context, s *settings, p paths, running []control.Listener, warn func(format string, args ...any)) error {
 	checks, err := audit.Select([]string{"self.listen", "self.files", "self.ca"})
 	if err != nil {
@@ -166,8 +168,12 @@ func refuseUnsafe(ctx context.Context, s *settings, p paths, running []control.L
 	seen := observeSetup(s, p, running)
 	var why []string
 	for _, f := range audit.Judge(&audit.Observation{At: time.Now(), Self: seen}, checks) {
-		if f.Verdict == audit.Fail && f.Severity == audit.Critical {
-			why = append(why, fmt.Sprintf("%s: %s: %s; %s", f.ID, f.Target, f.Evidence, f.Fix[""]))
+		line := fmt.Sprintf("%s: %s: %s; %s", f.ID, f.Target, f.Evidence, f.Fix[""])
+		switch {
+		case f.Verdict == audit.Fail && f.Severity == audit.Critical:
+			why = append(why, line)
+		case f.Verdict == audit.Fail && f.ID == "self.files":
+			warn("%s", line) // whoever can write the configuration could switch a refusal off as well
 		}
 	}
 	if len(why) == 0 || ctx.Err() != nil {

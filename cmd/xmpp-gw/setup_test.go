@@ -120,6 +120,20 @@ registration = "open"
 	}
 }
 
+// TestWarnsOfFiles: a configuration that everybody may write starts, since it could say
+// so itself, and is told of.
+func TestWarnsOfFiles(t *testing.T) {
+	s, p := setupIn(t, "")
+	if err := os.Chmod(s.File, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	err := refuseUnsafe(t.Context(), s, p, nil, func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) })
+	if err != nil || len(warned) != 1 || !strings.Contains(warned[0], s.File+": the configuration: mode 0666") || !strings.Contains(warned[0], "chmod 644 "+s.File) {
+		t.Errorf("%v, %q", err, warned)
+	}
+}
+
 // TestRefuseUnsafe: what is critical keeps a daemon from its start, unless the mode is
 // "report"; what is not critical never does.
 func TestRefuseUnsafe(t *testing.T) {
@@ -165,5 +179,91 @@ func TestRefuseUnsafe(t *testing.T) {
 				t.Errorf("warned %q", warned)
 			}
 		})
+	}
+}
+
+// TestEveryFileIsLookedAt: what the configuration names is looked at, and what is
+// kept by somebody else, or readable only by those who should, starts.
+func TestEveryFileIsLookedAt(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	s, p := setupIn(t, fmt.Sprintf(`[ct]
+logs = %q
+[dns]
+ca = %q
+trust_anchors = %q
+[tor]
+torrc = %q
+[onion]
+client_keys = %q
+[node]
+domain = "chat.example"
+certificate = %q
+key = %q
+[domain."example.org"]
+ca = %q
+client_cert = %q
+password_file = %q
+`, at("logs"), at("dns"), at("anchors"), at("torrc"), at("keys"), at("cert"), at("key"), at("ca"), at("client"), at("password")))
+	if err := os.Mkdir(at("keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"logs", "dns", "anchors", "torrc", "keys/a.auth_private", "cert", "key", "ca", "client", "password"}
+	for _, name := range names {
+		if err := os.WriteFile(at(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(at(name), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failed := make(map[string]bool)
+	for _, f := range audit.Judge(&audit.Observation{Self: observeSetup(s, p, nil)}, audit.Checks()) {
+		if f.ID == "self.files" && f.Verdict == audit.Fail {
+			failed[f.Target] = true
+		}
+	}
+	for _, name := range names {
+		if !failed[at(name)] {
+			t.Errorf("%s may be written by everybody, and passes", name)
+		}
+		if err := os.Chmod(at(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return // only root can give a file to somebody else
+	}
+	for _, name := range []string{"cert", "key"} {
+		if err := os.Chown(at(name), 4711, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := refuseUnsafe(t.Context(), s, p, nil, t.Errorf); err != nil {
+		t.Errorf("a certificate that another program renews: %v", err)
+	}
+	checks, err := audit.Select([]string{"self.files"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	warned := 0
+	for _, f := range audit.Judge(&audit.Observation{Self: observeSetup(s, p, nil)}, checks) {
+		if f.Verdict == audit.Warn && f.Severity == audit.Medium && strings.Contains(f.Evidence, "user 4711") {
+			warned++
+		}
+	}
+	if warned != 2 {
+		t.Errorf("%d warnings of whom it belongs to", warned)
+	}
+}
+
+// TestSecretInside: a password in the configuration, however it is written.
+func TestSecretInside(t *testing.T) {
+	for store, want := range map[string]bool{
+		"sqlite:node.db": false, "postgres://me@db/x": false, "postgres://me:secret@db/x": true, "postgres://me@db/x?password=secret": true, "postgres://me@db/x?sslpassword=secret": true,
+	} {
+		if s, _ := setupIn(t, fmt.Sprintf("[node]\nstore = %q\n", store)); s.secretInside() != want {
+			t.Errorf("%s: %v", store, !want)
+		}
 	}
 }
