@@ -82,12 +82,43 @@ func (s *session) onward(parent context.Context, e policy.Endpoint, behind []pol
 	return parent, func() {}
 }
 
+// upgraded reports whether e is an onion address that only DNS or the domain's web
+// server named, over one circuit: no owner, no address book, no earlier login.
+func upgraded(d policy.Decision, e policy.Endpoint) bool {
+	return e.Onion() && !policy.IsOnion(d.Target.Domain) && d.Onion == nil && len(d.Endpoints) == 0 && !slices.Contains(d.Known.Endpoints, e)
+}
+
+// namedAgain asks over w, another circuit than the one that named it, whether the
+// domain names e, which is upgraded.
+func (s *session) namedAgain(ctx context.Context, d policy.Decision, w *way, e policy.Endpoint) (err error) {
+	var found []policy.Endpoint
+	switch {
+	case e.Transport == policy.WebSocket: // of the web server, and not as it is remembered
+		roots, err := tlsauth.Roots(s.gw.cfg.Roots, d)
+		if err != nil {
+			return &localFile{"ca", err}
+		}
+		if found, err = (resolve.HostMeta{Dial: w, Roots: roots}).Onions(ctx, d.Target.Domain); err != nil {
+			return err
+		}
+	case d.DNSSEC == policy.DNSSECOff:
+		found, err = resolve.Discover(ctx, s.live.Lookup(w), d.Target.Domain, resolve.Options{Onion: true})
+	default:
+		found, _, err = w.secure.Discover(ctx, d.Target.Domain, resolve.Options{Onion: true})
+	}
+	if err == nil && !slices.Contains(found, e) {
+		s.gw.links.Forget(d.Target.Domain)
+		err = tlsauth.ErrElsewhere
+	}
+	return err
+}
+
 // keepOnion remembers that the domain was reached at an onion address, now that
 // the login there succeeded. The address proved nothing; TLS did. Where the owner
 // named the place there is nothing to remember.
 func (s *session) keepOnion(up *upstream) {
 	d := s.decision
-	if s.gw.cfg.Onions == nil || !up.endpoint.Onion() || up.tls == nil || d.Upgrade != policy.UpgradeSticky ||
+	if s.gw.cfg.Onions == nil || !up.endpoint.Onion() || up.tls == nil || up.tls.Doubted || d.Upgrade != policy.UpgradeSticky ||
 		d.Onion != nil || len(d.Endpoints) > 0 || policy.IsOnion(s.domain) {
 		return
 	}

@@ -23,7 +23,7 @@ const lookTime = 30 * time.Second
 // that it costs little time; otherwise it begins when it is called, which is seldom. It
 // ends with ctx.
 func (s *session) secondLook(ctx context.Context, d policy.Decision, up *upstream, isolation egress.Isolation) tlsauth.Look {
-	if !d.Route.ViaTor() || d.Witness == policy.WitnessOff || up.endpoint.Onion() || len(d.Pins) > 0 {
+	if !d.Route.ViaTor() || d.Witness == policy.WitnessOff || len(d.Pins) > 0 || up.endpoint.Onion() && !upgraded(d, up.endpoint) {
 		return nil
 	}
 	other := s.gw.cfg.Isolate("witness", isolation.User, randomID())
@@ -75,11 +75,17 @@ func (s *session) look(ctx context.Context, d policy.Decision, first upstream, i
 }
 
 func (s *session) lookOver(ctx context.Context, d policy.Decision, first upstream, isolation egress.Isolation) (string, error) {
-	dialer, err := s.live.Egress.Dialer(d.Route, isolation)
+	w, err := s.way(ctx, d, isolation)
 	if err != nil {
 		return "", err
 	}
-	conn, err := dialer.DialContext(ctx, "tcp", first.endpoint.Address())
+	if upgraded(d, first.endpoint) {
+		// Nobody is between Tor and an onion address: the question is whose it is.
+		if err := s.namedAgain(ctx, d, w, first.endpoint); err != nil {
+			return "", err
+		}
+	}
+	conn, err := w.DialContext(ctx, "tcp", first.endpoint.Address())
 	if err != nil {
 		return "", err
 	}

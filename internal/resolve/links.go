@@ -62,6 +62,13 @@ func (l *Links) Over(h HostMeta, circuit string) func(ctx context.Context, domai
 	}
 }
 
+// Forget lets go of what is known of a domain: something spoke against it.
+func (l *Links) Forget(domain string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.known, asked{"", domain})
+}
+
 // remembered is what is known and fresh.
 func (l *Links) remembered(by asked) ([]policy.Endpoint, bool) {
 	l.mu.Lock()

@@ -42,7 +42,8 @@ type Options struct {
 	Logs  *ct.List         // of Certificate Transparency; nil: those that are built in
 	Now   func() time.Time // nil: time.Now
 
-	// Witness is a second look over another circuit; nil where the route has none.
+	// Witness is a second look over another circuit; nil where the route has none, and
+	// for an onion address that something better than one circuit vouches for.
 	Witness Look
 }
 
@@ -61,6 +62,7 @@ type Result struct {
 	PinState PinState
 	Logs     Fact     // what the public logs say of the certificate, or why nobody asked them
 	Witness  Fact     // what a second look saw, or why nobody looked
+	Doubted  bool     // a second look did not bear out the key, which is not remembered
 	Warnings []string // sentences for the log and for status; they name the domain
 
 	// Objections are demands that the server does not meet and that mode = "report"
@@ -115,6 +117,7 @@ func Client(ctx context.Context, conn net.Conn, o Options) (*tls.Conn, *Result, 
 		PinState: v.pin,
 		Logs:     v.logs,
 		Witness:  v.seen,
+		Doubted:  v.hold,
 		Warnings: v.warnings,
 		conn:     c,
 

@@ -9,8 +9,14 @@ import (
 )
 
 // A Look sees the key of the endpoint over another circuit than the connection's: a
-// pin of a server that proved itself there too.
+// pin of a server that proved itself there too. Where the endpoint is an onion address
+// that the domain is said to name, and over the other circuit it does not, the error is
+// an [ErrElsewhere].
 type Look func(ctx context.Context) (key string, err error)
+
+// ErrElsewhere is an endpoint that somebody named over one circuit, and nobody over the
+// other.
+var ErrElsewhere = errors.New("the domain does not name this onion address there")
 
 // witness compares the server's key with what a second look sees, before anything
 // but the handshake was said. Somebody in the middle of one circuit, with a
@@ -30,6 +36,9 @@ type Look func(ctx context.Context) (key string, err error)
 //	unknown        unknown, another           warning; refused if strict
 //	unknown        could not be seen          warning; refused if strict
 //	known          could not be seen          refused with "always"
+//
+// An onion address that the domain does not name over the other circuit is one where the
+// other key could not be seen, and refused where any key of the domain is known.
 //
 // Strict is pin = "tofu-strict" and witness = "always".
 func (v *verifier) witness(ctx context.Context, look Look) error {
@@ -53,7 +62,11 @@ func (v *verifier) witness(ctx context.Context, look Look) error {
 	}
 	v.hold = !isKnown
 	strict := always || v.strict()
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrElsewhere):
+		v.seen.Text = "not named over a second circuit"
+		return v.doubt(strict || len(known) > 0 && !isKnown, v.unseen(err))
+	case err != nil:
 		v.seen.Text = "not seen over a second circuit"
 		return v.doubt(strict, v.unseen(err))
 	}
@@ -78,7 +91,7 @@ func (v *verifier) twice(look Look) string {
 		return `not asked: witness = "off"`
 	case v.pin == PinConfigured:
 		return "not asked: the key is one of pins"
-	case v.endpoint.Onion():
+	case v.endpoint.Onion() && look == nil:
 		return "not asked: nobody is between Tor and an onion address"
 	case v.noLook != "":
 		return v.noLook

@@ -22,6 +22,7 @@ func TestWitness(t *testing.T) {
 	same := func(context.Context) (string, error) { return here, nil }
 	other := func(context.Context) (string, error) { return there, nil }
 	blind := func(context.Context) (string, error) { return "", errors.New("no circuit") }
+	gone := func(context.Context) (string, error) { return "", ErrElsewhere }
 	const (
 		onChange = policy.WitnessOnChange
 		always   = policy.WitnessAlways
@@ -57,6 +58,11 @@ func TestWitness(t *testing.T) {
 		{name: "changed, the old one, only report", known: []string{there}, witness: onChange, pin: soft, look: other, mode: policy.Report, looked: true, says: "another key"},
 		{name: "changed, a third", known: []string{third}, witness: onChange, pin: soft, look: other, looked: true, warns: "neither was seen before"},
 		{name: "changed, blind", known: []string{third}, witness: onChange, pin: soft, look: blind, looked: true, warns: "could not be seen"},
+
+		{name: "first, elsewhere", witness: onChange, pin: soft, look: gone, looked: true, warns: "does not name this onion address"},
+		{name: "first, elsewhere, strict", witness: onChange, pin: strict, look: gone, looked: true, refused: true, says: "does not name this onion address"},
+		{name: "changed, elsewhere", known: []string{there}, witness: onChange, pin: soft, look: gone, looked: true, refused: true, says: "does not name this onion address"},
+		{name: "known, elsewhere, always", known: []string{here}, witness: always, pin: soft, look: gone, looked: true, refused: true, kept: true, says: "does not name this onion address"},
 
 		{name: "known", known: []string{here}, witness: onChange, pin: soft, look: other, kept: true, says: "not asked: the key is known"},
 		{name: "known, strict", known: []string{here}, witness: onChange, pin: strict, look: other, kept: true, says: "not asked: the key is known"},
@@ -135,6 +141,9 @@ func TestWitnessNeedless(t *testing.T) {
 		"not asked: nobody is between Tor and an onion address": {Decision: onions, Endpoint: atOnion},
 	} {
 		o.Roots, o.Witness = ca.Pool(), never
+		if o.Endpoint.Onion() {
+			o.Witness = nil
+		}
 		if r, err := meet(t, o, serverWith(cert)); err != nil || r.Witness.Text != want {
 			t.Errorf("%s: %+v, %v", want, r, err)
 		}
