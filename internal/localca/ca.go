@@ -262,6 +262,10 @@ func readCertificate(file string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseCertificate(text)
+}
+
+func parseCertificate(text []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "CERTIFICATE" {
 		return nil, errors.New("it holds no certificate in PEM form")

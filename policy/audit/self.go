@@ -205,11 +205,12 @@ func askCA(j *judge) {
 	case c.Missing:
 		j.skip(thisMachine, "there is no authority yet")
 		return
-	case c.Err != "":
+	}
+	v, why := c.Key.verdict()
+	if c.Err != "" && (c.Key.Path == "" || v != Fail) { // a bad key is one whatever its certificate is
 		j.unknown(thisMachine, "%s", c.Err)
 		return
 	}
-	v, why := c.Key.verdict()
 	switch left := c.NotAfter.Sub(j.At); {
 	case v != Pass:
 		j.say(c.Key.Path, v, "%s", why).Fix = c.Key.remedy()

@@ -15,12 +15,14 @@ import (
 // by their names. Nothing is made where there is none.
 func Authority(dir string, owner int, stores map[string]localca.Store) (*audit.CA, []audit.TrustStore) {
 	cert, err := localca.Look(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	key, there := look(localca.KeyFile(dir), Place{Is: "the authority's key", Max: 0o600, Secret: true}, owner)
+	if errors.Is(err, fs.ErrNotExist) && !there {
 		return &audit.CA{Missing: true}, nil
 	}
 	ca := &audit.CA{}
-	key, there := look(localca.KeyFile(dir), Place{Is: "the authority's key", Max: 0o600, Secret: true}, owner)
-	ca.Key = key
+	if there {
+		ca.Key = key
+	}
 	switch {
 	case err != nil:
 		ca.Err = err.Error()

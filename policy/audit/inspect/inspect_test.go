@@ -187,12 +187,53 @@ func TestAuthority(t *testing.T) {
 	if ca, _ := Authority(dir, self, nil); ca.Key.Mode != 0o644 {
 		t.Errorf("%+v", ca)
 	}
+	// A bad key does not hide behind its certificate.
+	cert := bound.File()
+	for name, spoil := range map[string]func() error{
+		"nonsense": func() error { return os.WriteFile(cert, []byte("x"), 0o600) },
+		"gone":     func() error { return os.Remove(cert) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		ca, _ := Authority(dir, self, nil)
+		if ca.Missing || ca.Err == "" || ca.Key.Mode != 0o644 {
+			t.Errorf("a certificate that is %s: %+v", name, ca)
+		}
+		found := audit.Judge(&audit.Observation{Self: &audit.SelfObservation{CA: ca}}, selfCA(t))
+		if len(found) != 1 || found[0].Verdict != audit.Fail || found[0].Severity != audit.Critical {
+			t.Errorf("a certificate that is %s: %+v", name, found)
+		}
+	}
+	if err := os.Chmod(localca.KeyFile(dir), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open("example.org")
+	if self == 0 { // root looks at another's
+		for _, name := range []string{cert, localca.KeyFile(dir)} {
+			if err := os.Chown(name, 4711, 4711); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ca, _ := Authority(dir, 4711, nil); ca.Err != "" || !ca.Constrained || !ca.Key.OwnOK {
+			t.Errorf("another's authority: %+v", ca)
+		}
+	}
 	if err := os.Remove(localca.KeyFile(dir)); err != nil {
 		t.Fatal(err)
 	}
 	if ca, _ := Authority(dir, self, nil); ca.Err == "" {
 		t.Error("a certificate without its key is no authority")
 	}
+}
+
+func selfCA(t *testing.T) []audit.Check {
+	t.Helper()
+	checks, err := audit.Select([]string{"self.ca"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checks
 }
 
 // TestSettings: every line that makes a rule weaker is found, with where it stands;
