@@ -79,12 +79,21 @@ func (s *session) lookOver(ctx context.Context, d policy.Decision, first upstrea
 	if err != nil {
 		return "", err
 	}
-	if upgraded(d, first.endpoint) {
-		// Nobody is between Tor and an onion address: the question is whose it is.
-		if err := s.namedAgain(ctx, d, w, first.endpoint); err != nil {
-			return "", err
-		}
+	if !upgraded(d, first.endpoint) {
+		return s.keyOver(ctx, d, first, w)
 	}
+	// Nobody is between Tor and an onion address: the question is whose it is.
+	named := make(chan error, 1)
+	go func() { named <- s.namedAgain(ctx, d, w, first.endpoint) }()
+	key, err := s.keyOver(ctx, d, first, w)
+	if other := <-named; other != nil {
+		return "", other
+	}
+	return key, err
+}
+
+// keyOver sees the key at the other end of w.
+func (s *session) keyOver(ctx context.Context, d policy.Decision, first upstream, w *way) (string, error) {
 	conn, err := w.DialContext(ctx, "tcp", first.endpoint.Address())
 	if err != nil {
 		return "", err
