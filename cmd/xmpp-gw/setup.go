@@ -91,6 +91,7 @@ func (s *settings) filesOf(p paths) []inspect.Place {
 		{Path: in("node-secret"), Is: "the node's secret", Max: 0o600, Secret: true},
 		{Path: in("node-tls.pem"), Is: "the node's key", Max: 0o600, Secret: true},
 		{Path: p.control(), Is: "the control socket", Max: 0o600, Secret: true},
+		{Path: filepath.Join(p.runtime, "gates"), Is: "the folder of onion services' sockets", Max: 0o700, Secret: true},
 		{Path: s.Tor.Torrc, Is: "tor.torrc", Max: 0o644, OwnGroup: true},
 		{Path: s.DNS.CA, Is: "dns.ca", Max: 0o644, OwnGroup: true},
 		{Path: s.DNS.TrustAnchors, Is: "dns.trust_anchors", Max: 0o644},
@@ -107,6 +108,11 @@ func (s *settings) filesOf(p paths) []inspect.Place {
 	if file, ok := strings.CutPrefix(storeIn(p, s.Node.Store), "sqlite:"); ok && file != ":memory:" && s.Node.Domain != "" {
 		for _, suffix := range []string{"", "-wal", "-shm"} {
 			list = append(list, inspect.Place{Path: file + suffix, Is: "the node's database", Max: 0o600, Secret: true})
+		}
+	}
+	for _, l := range s.places() {
+		if path, ok := strings.CutPrefix(l.address, "unix:"); ok { // who may connect is its mode's to say, and who is there its folder's
+			list = append(list, inspect.Place{Path: path, Is: "the socket of " + l.kind, Max: 0o777, Kept: true})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Rules.Domains)) {

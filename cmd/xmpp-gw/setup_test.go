@@ -187,7 +187,9 @@ func TestRefuseUnsafe(t *testing.T) {
 func TestEveryFileIsLookedAt(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	s, p := setupIn(t, fmt.Sprintf(`[ct]
+	s, p := setupIn(t, fmt.Sprintf(`[listen]
+c2s = ["unix:`+at("shared/socket")+`"]
+[ct]
 logs = %q
 [dns]
 ca = %q
@@ -217,6 +219,16 @@ password_file = %q
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(at("shared"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at("shared/socket"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(at("shared"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	names = append(names, "shared") // where others can listen in our place
 	failed := make(map[string]bool)
 	for _, f := range audit.Judge(&audit.Observation{Self: observeSetup(s, p, nil)}, audit.Checks()) {
 		if f.ID == "self.files" && f.Verdict == audit.Fail {
@@ -227,7 +239,7 @@ password_file = %q
 		if !failed[at(name)] {
 			t.Errorf("%s may be written by everybody, and passes", name)
 		}
-		if err := os.Chmod(at(name), 0o600); err != nil {
+		if err := os.Chmod(at(name), map[bool]os.FileMode{true: 0o700, false: 0o600}[name == "shared"]); err != nil {
 			t.Fatal(err)
 		}
 	}
