@@ -43,6 +43,20 @@ func (l Listener) loopback() bool {
 	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
+// remedy is what keeps others from it: a line of the configuration, or of the socket's
+// unit where systemd opened it.
+func (l Listener) remedy() map[string]string {
+	at, ok := map[string]string{
+		"c2s":     `[listen] c2s = ["127.0.0.1:5222", "[::1]:5222"]; client_tls = "required"`,
+		"c2s-tls": `[listen] c2s_tls = ["127.0.0.1:5223", "[::1]:5223"]`,
+		"metrics": `[listen] metrics = "127.0.0.1:9522", without metrics_public`,
+	}[l.Kind]
+	if !ok {
+		at = "let it listen at 127.0.0.1 or [::1]"
+	}
+	return fix("", "", at+"; the same for ListenStream= of a socket unit")
+}
+
 // File is a file or directory that matters.
 type File struct {
 	Path   string
@@ -133,13 +147,13 @@ func askListen(j *judge) {
 		target := l.Kind + " " + l.Address
 		switch beyond := !l.loopback(); {
 		case beyond && l.TLS == "none" && l.Needed != "": // numbers, such as those of metrics
-			j.fail(target, "others can connect, and there is no TLS; %s asks for that", l.Needed).at(High)
+			j.fail(target, "others can connect, and there is no TLS; %s asks for that", l.Needed).at(High).Fix = l.remedy()
 		case beyond && l.TLS == "none":
-			j.fail(target, "others can connect, and there is no TLS")
+			j.fail(target, "others can connect, and there is no TLS").Fix = l.remedy()
 		case beyond && l.TLS != "required":
-			j.fail(target, "others can connect, and TLS is %s", l.TLS).at(High)
+			j.fail(target, "others can connect, and TLS is %s", l.TLS).at(High).Fix = l.remedy()
 		case beyond && l.Needed == "":
-			j.warn(target, "others can connect, and no setting asks for that").at(High)
+			j.warn(target, "others can connect, and try passwords").at(High).Fix = l.remedy()
 		case beyond:
 			j.pass(target, "TLS %s; %s", l.TLS, l.Needed)
 		default:

@@ -23,6 +23,21 @@ func TestRemedy(t *testing.T) {
 	}
 }
 
+// TestListenRemedy: what is to be changed is the listener in question.
+func TestListenRemedy(t *testing.T) {
+	for kind, want := range map[string]string{"c2s": "c2s = [", "c2s-tls": "c2s_tls = [", "metrics": "without metrics_public", "node-c2s": "127.0.0.1"} {
+		o := goodSelf(t)
+		o.Self.Listeners = []Listener{{Kind: kind, Address: "0.0.0.0:1", TLS: "none"}}
+		checks, err := Select([]string{"self.listen"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Judge(o, checks)[0].Fix[""]; !strings.Contains(got, want) {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
+}
+
 // TestNotes: who logs in at the servers of each domain stands in every report for
 // people and in JSON, whatever is filtered.
 func TestNotes(t *testing.T) {
