@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"xmpp-gw/policy"
 )
 
 // maxSRV is more SRV records than any service needs.
@@ -195,6 +197,10 @@ func askHostMeta(j *judge) {
 		scheme, _, _ := strings.Cut(strings.ToLower(l), "://")
 		return scheme != "wss" && scheme != "https"
 	})
+	odd := keep(links, func(l string) bool {
+		_, err := policy.ParseEndpoint(l)
+		return err != nil && !strings.HasPrefix(l, "https://")
+	})
 	got := func(err string, missing bool) bool { return err == "" && !missing }
 	xml, json := got(h.XMLErr, h.XMLMissing), got(h.JSONErr, h.JSONMissing)
 	sorted := func(l []string) []string { l = slices.Clone(l); slices.Sort(l); return slices.Compact(l) }
@@ -213,6 +219,8 @@ func askHostMeta(j *judge) {
 		j.unknown(j.Domain, "host-meta.json: %s", h.JSONErr)
 	case !xml || !json:
 		j.warn(j.Domain, "only one of host-meta and host-meta.json is there: %s", list(links, "no links"))
+	case len(odd) > 0:
+		j.warn(j.Domain, "links that cannot be used as they are: %s", list(sorted(odd), ""))
 	case len(links) == 0:
 		j.warn(j.Domain, "host-meta has no WebSocket or BOSH link")
 	case !slices.Equal(sorted(h.XMLLinks), sorted(h.JSONLinks)):

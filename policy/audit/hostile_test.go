@@ -31,7 +31,10 @@ func TestHalfSeen(t *testing.T) {
 		{"dns.hostmeta", "this machine", func(o *Observation) { o.Domain = "localhost" }, Skip, Low},
 		{"dns.hostmeta", "a scheme in capitals", func(o *Observation) {
 			o.HostMeta.XMLLinks, o.HostMeta.JSONLinks = []string{"WSS://example.org/ws"}, []string{"WSS://example.org/ws"}
-		}, Pass, Low},
+		}, Warn, Low},
+		{"dns.hostmeta", "no host", func(o *Observation) {
+			o.HostMeta.XMLLinks, o.HostMeta.JSONLinks = []string{"wss:///ws"}, []string{"wss:///ws"}
+		}, Warn, Low},
 		{"dane.tlsa", "named by SRV that is bogus", func(o *Observation) {
 			a := o.DNS.SRV["_xmpp-client._tcp"]
 			a.Security = Bogus
