@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -138,5 +139,19 @@ func TestJUnitPolicy(t *testing.T) {
 	var b bytes.Buffer
 	if err := (Output{}).JUnit(&b, []*Report{r}); err != nil || strings.Contains(b.String(), "<failure") || r.Exit(Info) != ExitGood {
 		t.Errorf("%v, exit %d\n%s", err, r.Exit(Info), b.String())
+	}
+}
+
+// TestLeftOut: a place at which nobody looked is unknown, and not among those that were
+// looked at.
+func TestLeftOut(t *testing.T) {
+	o := good(t)
+	o.Endpoints = append(o.Endpoints, Endpoint{At: endpoint(t, "tls://far.example.org"), Service: C2S, Err: "too many", Left: true})
+	r := judged(o)
+	if places := r.places(); slices.Contains(places, "tls://far.example.org:5223") || len(places) != 5 {
+		t.Errorf("looked at %v", places)
+	}
+	if r.Exit(Info) != ExitWarnings || worst(run(t, o, "cert.chain")) != Unknown || worst(run(t, o, "dns.srv.c2s-tls")) != Pass {
+		t.Errorf("grade %s, exit %d", r.Grade, r.Exit(Info))
 	}
 }

@@ -120,6 +120,9 @@ func guessed(e *Endpoint) bool {
 	return e.Err != "" && e.Source == "default port" && e.At.Transport != policy.STARTTLS
 }
 
+// leftOut begins what is said of places at which nobody looked.
+const leftOut = "not looked at: "
+
 // each calls f for the endpoints that all filters want and that could be reached;
 // the others are unknown. Where there are none, the check does not apply.
 func (j *judge) each(what string, f func(e *Endpoint, target string), filters ...filter) {
@@ -135,7 +138,7 @@ func (j *judge) each(what string, f func(e *Endpoint, target string), filters ..
 		}
 		n++
 		if e.Left {
-			j.unknown(e.At.String(), "%s", e.Err)
+			j.unknown(e.At.String(), "%s%s", leftOut, e.Err)
 			continue
 		}
 		if e.Err != "" {

@@ -74,7 +74,7 @@ func (m *merged) where(r *Report) string {
 // places are the endpoints that were looked at.
 func (r *Report) places() (all []string) {
 	for _, f := range r.Findings {
-		if strings.Contains(f.Target, "://") && !slices.Contains(all, f.Target) {
+		if strings.Contains(f.Target, "://") && !strings.HasPrefix(f.Evidence, leftOut) && !slices.Contains(all, f.Target) {
 			all = append(all, f.Target)
 		}
 	}

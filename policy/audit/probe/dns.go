@@ -299,9 +299,9 @@ func (r *run) endpoints(near map[string]bool) []audit.Endpoint {
 		count[s]++
 		switch {
 		case count[s] > maxEndpoints: // one stands for all of them
-			e.Left, e.Err = true, fmt.Sprintf("not looked at, nor what comes behind it: there are more than %d places", maxEndpoints)
+			e.Left, e.Err = true, fmt.Sprintf("like what comes behind it; there are more than %d places", maxEndpoints)
 		case near[at.Host] && (source == "SRV" || source == "host-meta"):
-			e.Left, e.Err = true, "not looked at: others named it, and its address is of this machine or of a private network"
+			e.Left, e.Err = true, "others named it, and its address is of this machine or of a private network"
 		}
 		out = append(out, e)
 	}
