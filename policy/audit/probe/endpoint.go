@@ -52,7 +52,7 @@ func (r *run) endpoint(ctx context.Context, e *audit.Endpoint) {
 	}
 	if e.Plain != nil && e.Plain.StartTLS != "" {
 		e.Injection = &audit.Injection{}
-		probe("injection", func(ctx context.Context) error { return s.inject(ctx, e.Injection, roundTrip(took)) }, &e.Injection.Err)
+		probe("injection", func(ctx context.Context) error { return s.inject(ctx, e.Injection, roundTrip(took)/2) }, &e.Injection.Err)
 	}
 	e.UnknownHost = &audit.Stream{}
 	probe("unknown host", func(ctx context.Context) error { return s.unknownHost(ctx, e.UnknownHost) }, &e.UnknownHost.Err)
