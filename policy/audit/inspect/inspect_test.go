@@ -189,11 +189,15 @@ func TestAuthority(t *testing.T) {
 	}
 	// A bad key does not hide behind its certificate.
 	cert := bound.File()
-	for name, spoil := range map[string]func() error{
-		"nonsense": func() error { return os.WriteFile(cert, []byte("x"), 0o600) },
-		"gone":     func() error { return os.Remove(cert) },
+	for _, spoiled := range []struct {
+		name  string
+		spoil func() error
+	}{
+		{"nonsense", func() error { return os.WriteFile(cert, []byte("x"), 0o600) }},
+		{"gone", func() error { return os.Remove(cert) }}, // the last: it is made anew below
 	} {
-		if err := spoil(); err != nil {
+		name := spoiled.name
+		if err := spoiled.spoil(); err != nil {
 			t.Fatal(err)
 		}
 		ca, _ := Authority(dir, self, nil)
