@@ -149,8 +149,8 @@ func testCheckDirect(t *testing.T, g *world) {
 		{0, "--only tls.starttls,cert.chain,cert.name,sasl.pretls prosody.test", "prosody.test  grade A"},
 		{1, "dead.test", "no grade: the server was not reached"},
 		{1, "--only cert.chain prosody.test dead.test", "dead.test     –"}, // in the table
-		{2, "--only cert.sct prosody.test", "warn medium"},
-		{0, "--only cert.sct --level high prosody.test", ""},
+		{2, "--only sasl.plus prosody.test", "warn medium"},
+		{0, "--only sasl.plus --level high prosody.test", ""},
 		{3, "--only reg.open prosody.test", "fail medium"},
 		{3, "--only reg.open,tls.version prosody12.test dead.test prosody.test", ""},
 		{3, "--only cert.chain --ca " + filepath.Join(g.dir, "ejabberd.pem") + " prosody.test", "fail critical"},

@@ -246,6 +246,7 @@ func (j *checkJob) look(ctx context.Context, w *ways, l *look) (*audit.Report, e
 	if err != nil {
 		return nil, err
 	}
+	seen.OwnRoots = d.CAFile != ""
 	return j.report(seen, j.checks), nil
 }
 

@@ -308,6 +308,8 @@ func serverChanges(t *testing.T) []change {
 	add("cert.sct", "wrong", Fail, Medium, scts(SCT{Log: "a", Valid: true}, SCT{Log: "b"}))
 	add("cert.sct", "wrong beside enough", Warn, Low, scts(SCT{Log: "a", Operator: "o", Valid: true}, SCT{Log: "b", Operator: "p", Valid: true}, SCT{Log: "c"}))
 	add("cert.sct", "unknown logs", Unknown, Medium, scts(SCT{}, SCT{Valid: true}))
+	add("cert.sct", "an own authority", Skip, Medium, func(o *Observation) { o.Endpoints = o.Endpoints[:1]; scts()(o); o.OwnRoots = true })
+	add("cert.sct", "an own authority beside public ones", Fail, Medium, func(o *Observation) { scts(SCT{Log: "a", Valid: true}, SCT{Log: "b"})(o); o.OwnRoots = true })
 	add("cert.sct", "private", Skip, Medium, func(o *Observation) { o.Endpoints = o.Endpoints[:1]; o.Endpoints[0].TLS.ChainErr = "x" })
 	add("cert.s2s-eku", "server only", Warn, Medium, s0(func(e *Endpoint) {
 		e.TLS.Chain = []*x509.Certificate{issue(t, sharedKey, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })}

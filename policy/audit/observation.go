@@ -16,6 +16,10 @@ type Observation struct {
 	Via    string    // the route, as policy writes it
 	At     time.Time // when it began
 
+	// OwnRoots: an authority that the owner named counts too. No public log knows what
+	// it issues.
+	OwnRoots bool
+
 	DNS       *DNS
 	HostMeta  *HostMeta
 	Endpoints []Endpoint
