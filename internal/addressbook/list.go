@@ -82,6 +82,9 @@ func ParseList(text []byte) (List, error) {
 		}
 	}
 	p.finish()
+	if len(p.mistakes) > maxMistakes { // one line may have several
+		p.mistakes = append(p.mistakes[:maxMistakes], "and more")
+	}
 	if len(p.mistakes) > 0 {
 		return List{}, errors.New(strings.Join(p.mistakes, "\n"))
 	}
