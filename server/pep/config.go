@@ -81,7 +81,9 @@ func (c *config) set(name string, values []string) (known, ok bool) {
 	case "pubsub#roster_groups_allowed":
 		c.groups, ok = "", true
 		for _, g := range slices.Sorted(slices.Values(values)) {
-			c.groups += g + groupEnd
+			if g != "" { // which is no group (RFC 6121 §2.1.2.6)
+				c.groups += g + groupEnd
+			}
 		}
 	case "pubsub#persist_items":
 		c.persist, ok = dataform.Truth(value)
